@@ -1,0 +1,224 @@
+"""Analysis by synthesis: shape, pose, albedo and light from the photo's colours, after the landmark fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from facerecon.checks import check_range
+from facerecon.errors import ArgumentError, FitError
+from facerecon.fitting.energy import photometric_irls_weight
+from facerecon.fitting.gauss_newton import box_constrained_step
+from facerecon.fitting.illumination import albedo_rows, light_rows, solve_albedo, solve_light
+from facerecon.fitting.landmark_fit import fit_flags
+from facerecon.fitting.occlusion import covered_pixels
+from facerecon.fitting.result import FitResult, landmark_nme_percent
+from facerecon.fitting.rows import landmark_rows
+from facerecon.fitting.synthesis import COLOUR_PRIOR, PHOTO_WEIGHT, SynthesisProblem, SynthesisState
+from facerecon.fitting.visibility import landmark_visibility
+from facerecon.geometry.normals import vertex_normals
+from facerecon.morphable.model import MorphableModel
+from facerecon.render.colour import ColourRender
+from facerecon.render.harmonics import shade
+
+MINIMUM_PIXELS = 200
+CURVATURE_VERTICES = 1200
+
+
+def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size: int = 176, rounds: int = 4,
+                       steps: int = 3) -> FitResult:
+    """Refine a landmark fit by the MoFA energy: photometric on visible skin, landmarks, and priors.
+
+    The face is drawn by the differentiable renderer into a small crop of the photo. Light and albedo are solved in closed form
+    in turn (each is linear when the other is known); shape, expression and pose take Gauss-Newton-like steps with the
+    renderer's gradient. Only steps that lower the energy are taken.
+
+    Args:
+        model: the face model of `start`.
+        pixels: (H, W, 3) uint8 RGB, the upright photo.
+        start: result of `fit_landmarks`.
+        size: longer side of the crop, px.
+        rounds: how often light and albedo are solved anew.
+        steps: geometry steps in each round.
+
+    Returns:
+        A new `FitResult`. When fewer than 200 skin pixels are visible, `start` with the flag `photometric_skipped`.
+
+    Raises:
+        ArgumentError: pixels are not (H, W, 3) uint8.
+        FitError: `fit_failed` if the result is not finite.
+    """
+    if getattr(pixels, "ndim", 0) != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise ArgumentError(f"pixels: wanted (H, W, 3) uint8 RGB, got {getattr(pixels, 'shape', type(pixels).__name__)} "
+                            f"{getattr(pixels, 'dtype', '')}", code="shape_invalid")
+    check_range("size", size, 32, 1024)
+    problem = SynthesisProblem(model, pixels, start, size=size)
+    search = _Search(problem)
+    if float(search.weight.sum()) < MINIMUM_PIXELS:
+        return start.replace(flags=(*start.flags, "photometric_skipped"))
+    for step in range(rounds):
+        search.solve_colours()
+        # What is not skin is decided while the geometry still comes from landmarks, and once more when colours are better.
+        if step < 2:
+            search.choose_covered()
+            search.solve_colours()
+        search.move_geometry(steps)
+    search.solve_colours()
+    return _result(model, start, problem, search)
+
+
+class _Search:
+    """The present state with its picture, and the energies of the states before."""
+
+    def __init__(self, problem: SynthesisProblem) -> None:
+        self.problem = problem
+        self.state = problem.start
+        energy, self.render, self.weight = problem.value(self.state)
+        self.energies = [energy]
+        self.damping = 1e-3
+        self.accepted = 0
+
+    def choose_covered(self) -> None:
+        """Decide anew which pixels are covered; the energies start again, since they are now means over other pixels."""
+        problem = self.problem
+        skin = problem.pixel_weight(self.render.fragments, self.render.projected, leave_out_covered=False) > 0
+        problem.covered = covered_pixels(self.render.image[0], problem.photo, skin)
+        energy, self.render, self.weight = problem.value(self.state)
+        self.energies = [energy]
+
+    def offer(self, state: SynthesisState) -> bool:
+        """Take `state` if its energy is no higher."""
+        energy, render, weight = self.problem.value(state)
+        # A step that loses most of the skin (the face leaves the crop) would be paid less, not fit better.
+        if not energy <= self.energies[-1] or weight.sum() < 0.8 * self.weight.sum():
+            return False
+        self.state, self.render, self.weight = state, render, weight
+        self.energies.append(energy)
+        self.accepted += 1
+        return True
+
+    def solve_colours(self, *, sweeps: int = 2) -> None:
+        """Light, then albedo, by weighted least squares; repeated with renewed robust weights."""
+        problem, region = self.problem, self.problem.region
+        with torch.no_grad():
+            normals = problem.pose(self.state).light_frame(vertex_normals(problem.vertices(self.state), region.faces))
+            for _ in range(sweeps):
+                for solve in (self._light, self._albedo):
+                    pixels = torch.nonzero(self.weight.reshape(-1) > 0)[:, 0]
+                    colours = problem.photo.reshape(-1, 3)[pixels].double().numpy()
+                    # Half the energy's quadratic bound, in the scale of the priors.
+                    robust = photometric_irls_weight(self.render.image[0], problem.photo).reshape(-1)[pixels].double().numpy()
+                    self.offer(solve(normals, pixels, colours, robust * PHOTO_WEIGHT / len(robust)))
+
+    def _light(self, normals: torch.Tensor, pixels: torch.Tensor, colours: np.ndarray, weight: np.ndarray) -> SynthesisState:
+        albedo = self.problem.albedo(self.state)
+        rows = light_rows(self.render.fragments, self.problem.region.faces, albedo, normals, pixels)
+        return self.state.replace(light=solve_light(rows, colours, weight, prior_weight=COLOUR_PRIOR))
+
+    def _albedo(self, normals: torch.Tensor, pixels: torch.Tensor, colours: np.ndarray, weight: np.ndarray) -> SynthesisState:
+        region = self.problem.region
+        if len(region.albedo_basis) == 0:
+            return self.state
+        white = torch.ones_like(region.albedo_mean)
+        shading = shade(white, normals, torch.tensor(self.state.light, dtype=torch.float32))
+        constant, rows = albedo_rows(self.render.fragments, region.faces, region.albedo_mean, region.albedo_basis, shading, pixels)
+        return self.state.replace(albedo=solve_albedo(constant, rows, colours, weight, prior_weight=COLOUR_PRIOR))
+
+    def move_geometry(self, steps: int) -> None:
+        """Damped steps on shape, expression and pose with the renderer's gradient."""
+        problem = self.problem
+        curvature = self._photo_curvature()
+        for _ in range(steps):
+            by_photo = self._photo_gradient()
+            normal, gradient = problem.landmarks.normal_equations(self.state.view, self.state.coefficients)
+            normal, gradient = normal + curvature, gradient + 0.5 * by_photo
+            low, high = problem.landmarks.walls(self.state.coefficients)
+            for _ in range(4):
+                damped = normal + np.diag(self.damping * np.diag(normal) + 1e-12)
+                step = box_constrained_step(damped, gradient, low, high)
+                taken = self.offer(self.state.replace(
+                    coefficients=problem.landmarks.moved(self.state.coefficients, step),
+                    view=self.state.view.moved(step[problem.landmarks.count:])))
+                if taken:
+                    self.damping = max(self.damping / 5, 1e-4)
+                    break
+                self.damping *= 10
+            if not taken:
+                return
+
+    def _photo_gradient(self) -> np.ndarray:
+        step = torch.zeros(self.problem.landmarks.count + 6, requires_grad=True)
+        render = self.problem.draw(self.state, step)
+        weight = self.problem.pixel_weight(render.fragments, render.projected)
+        self.problem.photo_energy(render, weight).backward()
+        return torch.nan_to_num(step.grad).double().numpy()
+
+    def _photo_curvature(self) -> np.ndarray:
+        """Gauss-Newton curvature of half the photometric term by the flow of the drawn colours over the image.
+
+        The change of shading with the normals is left out; the damping makes up for it. Summed over a subset of the vertices,
+        each standing for an equal share of the pixels.
+        """
+        problem, region = self.problem, self.problem.region
+        image = self.render.image[0]
+        inside = self.weight > 0
+        flow = torch.zeros(*image.shape[:2], 2, 3)
+        # Central differences, only where both neighbours are drawn skin: the outline does not move with the texture.
+        flow[:, 1:-1, 0] = torch.where((inside[:, 2:] & inside[:, :-2])[..., None], (image[:, 2:] - image[:, :-2]) / 2, 0.0)
+        flow[1:-1, :, 1] = torch.where((inside[2:] & inside[:-2])[..., None], (image[2:] - image[:-2]) / 2, 0.0)
+        robust = photometric_irls_weight(image, problem.photo) * inside * (PHOTO_WEIGHT / self.weight.sum())
+
+        index = region.skin_sample(CURVATURE_VERTICES)
+        screen = self.render.projected[0, index]
+        column = screen[:, 0].round().long().clamp(0, image.shape[1] - 1)
+        row = screen[:, 1].round().long().clamp(0, image.shape[0] - 1)
+        seen = inside[row, column]
+        share = inside.sum() / seen.sum().clamp_min(1)
+        slopes = flow[row, column] * (robust[row, column] * seen * share).sqrt()[:, None, None]
+        # (m, 3, 2) x (2, 3) rows of the projection: the change of the three colours when the vertex moves in the image.
+        view = self.state.view
+        rotation = torch.tensor(view.rotation[:2], dtype=torch.float32)
+        basis = region.sample_basis(CURVATURE_VERTICES)
+        by_image = torch.einsum("mic,ij->mcj", slopes, rotation) * view.scale
+        by_shape = torch.einsum("mcj,mjd->mcd", by_image, basis)
+        turned = (screen - torch.cat([torch.tensor(view.translation, dtype=torch.float32), torch.zeros(1)]))
+        pose = torch.zeros(len(index), 2, 6)
+        pose[:, 0, 1], pose[:, 0, 2] = turned[:, 2], -turned[:, 1]
+        pose[:, 1, 0], pose[:, 1, 2] = -turned[:, 2], turned[:, 0]
+        pose[:, 0, 3] = pose[:, 1, 4] = 1.0
+        pose[:, :, 5] = turned[:, :2]
+        jacobian = torch.cat([by_shape, torch.einsum("mic,mid->mcd", slopes, pose)], dim=2).flatten(0, 1)
+        return (jacobian.T @ jacobian).double().numpy()
+
+
+def _result(model: MorphableModel, start: FitResult, problem: SynthesisProblem, search: _Search) -> FitResult:
+    state, view = search.state, search.state.view
+    pose = problem.crop.to_photo(problem.pose(state))
+    split = problem.landmarks.split
+    numbers = (state.coefficients, state.albedo, state.light, view.rotation, view.translation, np.array(view.scale))
+    if not all(np.isfinite(part).all() for part in numbers):
+        raise FitError("the photometric fit ended with numbers that are not finite; use the landmark fit alone", code="fit_failed")
+    parameters = start.parameters.replace(**{
+        "identity": torch.tensor(state.coefficients[:split], dtype=torch.float32),
+        "expression": torch.tensor(state.coefficients[split:], dtype=torch.float32),
+        "albedo": torch.tensor(state.albedo, dtype=torch.float32),
+        "illumination": torch.tensor(state.light, dtype=torch.float32), "pose": pose})
+    rows = landmark_rows(model, start.scheme)
+    nme = landmark_nme_percent(view.project(problem.landmarks.shape(state.coefficients)), problem.landmarks.points, rows.valid)
+    visibility = start.visibility68
+    if visibility is not None:
+        with torch.no_grad():
+            visibility = landmark_visibility(model, model.vertices(parameters.identity, parameters.expression), pose)
+    everything = problem.pixel_weight(search.render.fragments, search.render.projected, leave_out_covered=False)
+    return start.replace(
+        parameters=parameters, landmark_nme_percent=nme, photometric_rmse=photometric_rmse(problem, search.render, search.weight),
+        photometric_rmse_all=photometric_rmse(problem, search.render, everything),
+        covered_share=1.0 - float(search.weight.sum() / everything.sum()),
+        iterations=start.iterations + search.accepted, visibility68=visibility, energies=tuple(search.energies),
+        terms=problem.terms(state, search.render, search.weight), flags=fit_flags(pose, nme))
+
+
+def photometric_rmse(problem: SynthesisProblem, render: ColourRender, weight: torch.Tensor) -> float:
+    """Root mean square RGB difference over the pixels with weight; the drawn colours clamped to [0, 1]."""
+    squared = (render.image[0].clamp(0, 1) - problem.photo) ** 2
+    return float(((squared.mean(-1) * weight).sum() / weight.sum()).sqrt())
