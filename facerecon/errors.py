@@ -89,6 +89,12 @@ class ModelError(FaceReconError):
     codes = ("model_invalid", "model_corrupt", "model_missing", "hash_mismatch", "unsafe_format")
 
 
+class DatasetError(FaceReconError):
+    """A dataset folder that is not laid out as its release is, or an annotation in it that cannot be used."""
+
+    codes = ("dataset_invalid", "dataset_missing", "annotation_corrupt", "annotation_invalid")
+
+
 class ArchiveError(FaceReconError):
     """An archive that would write outside its folder, or would not end."""
 

@@ -16,6 +16,7 @@ from facerecon.detection import DetectedFace, FaceFinder
 from facerecon.errors import ArgumentError, BackendError, FaceError, FaceReconError
 from facerecon.fitting import FitResult, bake_texture, fit_landmarks, refine_photometric
 from facerecon.morphable import MorphableModel, load_model
+from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
 from facerecon.reconstruction import Reconstruction
 
 METHODS = ("auto", "fit", "encoder")
@@ -27,7 +28,8 @@ IRIS_CENTRES = (468, 473)
 class FaceReconstructor:
     """Reconstruct the faces of photos, with model and detector kept warm between photos.
 
-    A context manager. One instance serves one thread at a time; use one per thread or process.
+    A context manager. It may be called from several threads, with the same results; detection then takes turns, so that
+    processes, each with its own, are the way to use more cores (`facerecon reconstruct --workers` does that).
 
     Args:
         model: "open", the path of a `.facemodel`, or a loaded `MorphableModel`.
@@ -38,7 +40,7 @@ class FaceReconstructor:
         faces: "all", "largest", or the number of largest faces.
         ipd_mm: real distance between the irises' centres; fixes the size, which one photo does not tell.
         device: "auto" or "cpu"; fits run on the CPU, where they are fastest.
-        seed: of everything random (nothing in the fit is).
+        seed: of everything random. Nothing in the fit is: equal photos give equal results.
         landmarker: path of another MediaPipe face landmarker `.task` file.
 
     Raises:
@@ -53,6 +55,7 @@ class FaceReconstructor:
         check_choice("texture", texture, TEXTURES)
         check_range("texture_size", texture_size, 64, 8192)
         check_choice("device", device, ("auto", "cpu", "cuda"))
+        check_range("seed", seed, 0)
         if method == "encoder":
             raise BackendError("method 'encoder': no encoder weights are installed; use method='fit'", code="backend_missing")
         if device == "cuda":
@@ -60,7 +63,7 @@ class FaceReconstructor:
         if ipd_mm is not None:
             check_range("ipd_mm", float(ipd_mm), 20, 120)
         self._limit = _face_limit(faces)
-        self._stages, self._texture, self._texture_size, self._ipd_mm, self._seed = stages, texture, texture_size, ipd_mm, seed
+        self._stages, self._texture, self._texture_size, self._ipd_mm = stages, texture, texture_size, ipd_mm
         self.model = model if isinstance(model, MorphableModel) else load_model(model)
         self._finder = FaceFinder(landmarker)
 
@@ -79,7 +82,8 @@ class FaceReconstructor:
 
         Args:
             image: path, encoded bytes, Pillow image, NumPy array or torch tensor; see `facerecon.load_image`.
-            boxes: faces as (x0, y0, x1, y1) px of the upright photo instead of detection; results come in their order.
+            boxes: faces as (x0, y0, x1, y1) px of the upright photo instead of detection; results come in their order. They
+                may reach outside the photo.
 
         Returns:
             At least one `Reconstruction`. Faces that cannot be fitted are left out when others can; `attempt` names them.
@@ -97,9 +101,11 @@ class FaceReconstructor:
     def attempt(self, image: Any, *, boxes: Sequence[Sequence[float]] | None = None) -> list[Reconstruction | FaceReconError]:
         """As a call, but with an error in the place of each face that was found and could not be reconstructed."""
         start = time.perf_counter()
+        if boxes is not None and not len(boxes):
+            raise FaceError("boxes: wanted at least one box for this photo, got none", code="box_invalid")
         loaded = load_image(image)
         decoded = time.perf_counter()
-        found = self._find(loaded.pixels) if boxes is None else [self._in_box(loaded.pixels, box) for box in boxes]
+        found = self._find(loaded.pixels) if boxes is None else [self._in_box(loaded.pixels, box) for box in boxes[:self._limit]]
         if not found:
             raise FaceError("no face found; if there is one, give its place with boxes=[(x0, y0, x1, y1)]", code="no_face")
         timings = {"load": 1e3 * (decoded - start), "detect": 1e3 * (time.perf_counter() - decoded)}
@@ -153,7 +159,8 @@ class FaceReconstructor:
 
     def _fit(self, pixels: np.ndarray, face: DetectedFace, clock: _Clock) -> FitResult:
         if face.points478 is not None:
-            fit = fit_landmarks(self.model, face.points478)
+            points, scheme = _dense_points(self.model, face.points478)
+            fit = fit_landmarks(self.model, points, scheme=scheme)
         elif face.points5 is not None:
             fit = fit_landmarks(self.model, face.points5, scheme="five")
         else:
@@ -184,6 +191,13 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = 1e3 * (now - self._last)
         self._last = now
+
+
+def _dense_points(model: MorphableModel, points478: np.ndarray) -> tuple[np.ndarray, str]:
+    """The landmarks that the model knows: all, or the 68 of them that stand for iBUG's."""
+    if "mediapipe478" in model.embeddings:
+        return points478, "mediapipe478"
+    return points478[list(IBUG68_TO_MEDIAPIPE478)], "ibug68"
 
 
 def _face_limit(faces: str | int) -> int | None:

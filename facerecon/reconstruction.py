@@ -104,6 +104,11 @@ class Reconstruction:
         return self.parameters.illumination.numpy()
 
     @property
+    def timings(self) -> dict[str, float]:
+        """Milliseconds by stage; same as `timings_ms`."""
+        return self.timings_ms
+
+    @property
     def camera(self) -> ScaledOrthographicPose:
         """The projection into the photo; same as `pose`."""
         return self.pose
@@ -140,7 +145,8 @@ class Reconstruction:
         Args:
             path: goal; appears whole or not at all.
             units: "mm", "cm" or "m", for OBJ and PLY; GLB is in metres.
-            texture: "uv", "vertex" (vertex colours in OBJ; PLY has them unless "none") or "none".
+            texture: "uv"; "vertex" for colours at the vertices of an OBJ instead; or "none". PLY has no textures: it gets
+                colours unless "none". GLB has a texture unless "none".
 
         Returns:
             The files written.
@@ -165,7 +171,8 @@ class Reconstruction:
         if kind == ".glb":
             basis = self.model.expression_basis.numpy()
             targets = {name: basis[index] * self.metric_scale for index, name in enumerate(self.model.expression_names)}
-            export.write_glb(path, self.neutral, self.faces, uv=self.uv, uv_faces=self.uv_faces, texture=image,
+            export.write_glb(path, self.neutral, self.faces, uv=self.uv, uv_faces=self.uv_faces,
+                             texture=None if texture == "none" else self.texture,
                              morph_targets=targets, weights=self.expression)
         elif kind == ".ply":
             export.write_ply(path, self.vertices, self.faces, units=units, comments=notes,

@@ -23,6 +23,8 @@ MAPS = ("overlay", "depth", "normals", "pncc", "albedo")
 class PhotoView:
     """The fitted mesh as the photo sees it, drawn once and read as several maps.
 
+    Only the window of the photo that the mesh may cover is drawn and kept: photos have many megapixels, faces seldom.
+
     Args:
         model: the face model.
         vertices: (V, 3) float32, model space.
@@ -34,50 +36,55 @@ class PhotoView:
 
     def __init__(self, model: MorphableModel, vertices: torch.Tensor, albedo: torch.Tensor, light: torch.Tensor,
                  pose: ScaledOrthographicPose, image_size: tuple[int, int]) -> None:
-        self._model = model
+        self._model, self._image_size = model, image_size
         with torch.no_grad():
-            self._fragments = rasterize(pose.project(vertices), model.faces, image_size)
+            projected = pose.project(vertices)
+            low, high = (_whole(points[:2]) for points in (projected.amin(0).floor(), projected.amax(0).ceil() + 1))
+            # At least one pixel, also for a mesh outside the photo.
+            x0, y0 = np.clip(low, 0, (image_size[1] - 1, image_size[0] - 1))
+            x1, y1 = np.clip(high, (x0 + 1, y0 + 1), image_size[::-1])
+            self._window = np.s_[y0:y1, x0:x1]
+            shifted = projected - torch.tensor([float(x0), float(y0), 0.0])
+            self._fragments = rasterize(shifted, model.faces, (int(y1 - y0), int(x1 - x0)))
             self._normals = pose.light_frame(vertex_normals(vertices, model.faces))
         self._albedo, self._light = albedo, light
 
     @property
     def covered(self) -> np.ndarray:
         """(H, W) bool: where the mesh is seen."""
-        return self._fragments.mask[0].numpy()
+        return self._whole_photo(self._fragments.mask[0])
 
     def depth(self) -> np.ndarray:
         """(H, W) float32 px, growing away from the camera; meaningful where covered."""
-        return self._fragments.depth[0].numpy()
+        return self._whole_photo(self._fragments.depth[0])
 
     def normals(self) -> np.ndarray:
         """(H, W, 3) unit normals in the frame x right, y up, z toward the viewer; 0 where nothing is covered."""
-        return torch.nn.functional.normalize(self._draw(self._normals), dim=-1).numpy()
+        return self._whole_photo(torch.nn.functional.normalize(self._draw(self._normals), dim=-1))
 
     def pncc(self) -> np.ndarray:
         """(H, W, 3) in [0, 1]: the projected normalised coordinate code of the model's PNCC region, background 0."""
-        return (self._draw(self._model.ncc.clamp(0, 1)) * self._within("pncc")[..., None]).numpy()
+        return self._whole_photo(self._draw(self._model.ncc.clamp(0, 1)) * self._within("pncc")[..., None])
 
     def albedo(self) -> np.ndarray:
         """(H, W, 3) in [0, 1]: the fitted albedo."""
-        return self._draw(self._albedo).clamp(0, 1).numpy()
+        return self._whole_photo(self._draw(self._albedo).clamp(0, 1))
 
     def overlay(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3): the face under the fitted light, laid over the photo; the edge of the region is faded."""
         import cv2
 
-        colour = shade(self._draw(self._albedo), torch.nn.functional.normalize(self._draw(self._normals), dim=-1), self._light)
         region = self._within("pncc").numpy().astype(np.float32)
         rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-        if not len(rows):
-            return pixels.copy()
-        # Only the face's part of the photo is touched: photos may have many megapixels.
-        window = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
-        fade = max(1.0, 0.012 * float(np.hypot(len(rows), len(columns))))
-        mask = cv2.erode(region[window], np.ones((2 * int(fade) + 1,) * 2), borderValue=0)
-        weight = cv2.GaussianBlur(mask, (0, 0), fade)[..., None] * region[window][..., None]
         result = pixels.copy()
-        mixed = weight * 255 * colour.clamp(0, 1).numpy()[window] + (1 - weight) * pixels[window]
-        result[window] = np.round(mixed).astype(np.uint8)
+        if not len(rows):
+            return result
+        colour = shade(self._draw(self._albedo), torch.nn.functional.normalize(self._draw(self._normals), dim=-1), self._light)
+        fade = max(1.0, 0.012 * float(np.hypot(len(rows), len(columns))))
+        mask = cv2.erode(region, np.ones((2 * int(fade) + 1,) * 2), borderValue=0)
+        weight = cv2.GaussianBlur(mask, (0, 0), fade)[..., None] * region[..., None]
+        mixed = weight * 255 * colour.clamp(0, 1).numpy() + (1 - weight) * pixels[self._window]
+        result[self._window] = np.round(mixed).astype(np.uint8)
         return result
 
     def _draw(self, attributes: torch.Tensor) -> torch.Tensor:
@@ -88,6 +95,17 @@ class PhotoView:
         inside = self._model.masks[mask][self._model.faces].all(-1) if mask in self._model.masks else None
         index = self._fragments.face_index[0]
         return index >= 0 if inside is None else (index >= 0) & inside[index.clamp_min(0)]
+
+    def _whole_photo(self, window: torch.Tensor) -> np.ndarray:
+        values = window.numpy()
+        photo = np.zeros((*self._image_size, *values.shape[2:]), values.dtype)
+        photo[self._window] = values
+        return photo
+
+
+def _whole(corner: torch.Tensor) -> np.ndarray:
+    # A mesh far outside the photo must not overflow the integers.
+    return corner.clamp(-1e6, 1e6).numpy().astype(int)
 
 
 def render_view(vertices: np.ndarray, faces: np.ndarray, *, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -66,9 +67,10 @@ def main() -> None:
     got = sha256_file(arguments.wheel)
     if got != WHEEL_SHA256:
         raise SystemExit(f"{arguments.wheel}: wanted SHA-256 {WHEEL_SHA256}, got {got}; download facenet-pytorch 2.6.0")
-    metadata = {"licence": "MIT", "source": "facenet-pytorch 2.6.0", "source_sha256": got,
-                "paper": "Zhang et al. 2016, arXiv 1604.02878"}
-    write_atomic(arguments.output, save(convert(arguments.wheel), metadata=metadata))
+    # One key only: safetensors writes several in a random order, and the file should come out the same every time.
+    card = {"licence": "MIT", "paper": "Zhang et al. 2016, arXiv 1604.02878", "source": "facenet-pytorch 2.6.0",
+            "source_sha256": got}
+    write_atomic(arguments.output, save(convert(arguments.wheel), metadata={"card": json.dumps(card)}))
     print(f"{arguments.output}: {arguments.output.stat().st_size} bytes, SHA-256 {sha256_file(arguments.output)}")
 
 

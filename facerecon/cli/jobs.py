@@ -1,19 +1,27 @@
-"""What a run does with one photo; runs in the main process or in a worker."""
+"""What a run does with one photo, in this process or in a worker."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facerecon.cli.inputs import Input
-from facerecon.cli.journal import file_bytes
 from facerecon.errors import FaceReconError
 from facerecon.files import write_atomic
 
-_reconstructor = None
+if TYPE_CHECKING:
+    from facerecon.data import LoadedImage
+    from facerecon.pipeline import FaceReconstructor
+    from facerecon.reconstruction import Reconstruction
+
+Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,94 +45,142 @@ class Job:
     units: str
 
 
-def prepare(job: Job, *, threads: int | None = None) -> None:
-    """Load model and detector once for this process."""
-    global _reconstructor
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one photo.
+
+    Attributes:
+        records: its lines of the manifest, at least one.
+        state: size and time of change of the file that was read, see `file_state`.
+        trace: traceback of an unexpected error, for the log; or None.
+    """
+
+    records: list[Record]
+    state: list[int] | None = None
+    trace: str | None = None
+
+
+def make_worker(job: Job) -> Callable[[Input], Outcome]:
+    """Load model and detector in a worker process; gives the function that does one photo."""
+    import signal
+
+    # Ctrl-C reaches every process of a terminal; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Processes that have several threads each slow one another down several times over. Read when the libraries load.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
     import torch
 
     from facerecon.pipeline import FaceReconstructor
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    _reconstructor = FaceReconstructor(**job.reconstructor)
+    torch.set_num_threads(1)
+    return functools.partial(process, job, FaceReconstructor(**job.reconstructor))
 
 
-def finish() -> None:
-    """Release what `prepare` loaded."""
-    global _reconstructor
-    if _reconstructor is not None:
-        _reconstructor.close()
-        _reconstructor = None
+def process(job: Job, reconstructor: FaceReconstructor, item: Input) -> Outcome:
+    """Reconstruct one photo and write its files; never raises.
 
-
-def process(job: Job, item: Input) -> list[dict[str, Any]]:
-    """Reconstruct one photo and write its files; at least one record, and never an exception.
-
-    A record has `status` ok, refused (bad input, by a stable `code`) or failed (`internal`: a bug; the traceback is in the
-    record's `trace` for the log).
+    A record has `status` ok, refused (bad input, by a stable `code`) or failed (`internal`: a bug, `oom`: no memory).
     """
-    common = {"image": item.path, "output": item.stem, "bytes": file_bytes(item.path)}
+    from facerecon.data import load_image
+
+    state, common = file_state(item.path), {"image": item.path}
     try:
-        outcomes = _reconstructor.attempt(item.path, boxes=item.boxes)
-        several = {**common, "n_faces": len(outcomes)}
-        return [_one_face(job, item, several, index, outcome) for index, outcome in enumerate(outcomes)]
+        start = time.perf_counter()
+        photo = load_image(item.path)
+        loaded_ms = 1e3 * (time.perf_counter() - start)
+        outcomes = reconstructor.attempt(photo, boxes=item.boxes)
+        return Outcome(_save_photo(job, item, photo, outcomes, loaded_ms), state)
     except FaceReconError as error:
-        return [{**common, **_refusal(error)}]
+        return Outcome([{**common, **_refusal(error)}], state)
+    except MemoryError:
+        return Outcome([{**common, "status": "failed", "code": "oom", "message": "out of memory; use fewer workers, or a smaller photo"}],
+                       state, traceback.format_exc())
     except Exception as error:
         # The one place where anything is caught: a bug met by one photo must not lose the others. It is logged in full.
-        return [{**common, "status": "failed", "code": "internal", "message": f"{type(error).__name__}: {error}",
-                 "trace": traceback.format_exc()}]
+        return Outcome([{**common, "status": "failed", "code": "internal", "message": f"{type(error).__name__}: {error}"}],
+                       state, traceback.format_exc())
 
 
-def _one_face(job: Job, item: Input, common: dict[str, Any], index: int, outcome: Any) -> dict[str, Any]:
-    if isinstance(outcome, FaceReconError):
-        return {**common, "face": index, **_refusal(outcome)}
-    stem = f"{item.stem}_{index}"
-    files = _write_files(job, outcome, stem)
-    return {**common, "face": index, "status": "ok", "confidence": round(float(outcome.confidence), 4),
-            "flags": list(outcome.flags), "files": files}
+def file_state(path: str) -> list[int] | None:
+    """[bytes, time of change in ns] of a file, by which a resumed run knows that it is the same; None when it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
-def _refusal(error: FaceReconError) -> dict[str, Any]:
-    return {"status": "refused", "code": error.code, "message": error.message}
+def _save_photo(job: Job, item: Input, photo: LoadedImage, outcomes: list[Reconstruction | FaceReconError],
+                loaded_ms: float) -> list[Record]:
+    shared = _write_overlay(job, item, photo, outcomes) if "overlay" in job.maps else {}
+    records = []
+    for index, outcome in enumerate(outcomes):
+        record: Record = {"image": item.path, "face": index, "n_faces": len(outcomes)}
+        if isinstance(outcome, FaceReconError):
+            records.append({**record, **_refusal(outcome)})
+            continue
+        files = {**_write_face(job, outcome, f"{item.stem}_{index}", shared, loaded_ms)}
+        box = [round(float(value), 2) for value in outcome.box]
+        records.append({**record, "status": "ok", "box": box, "confidence": round(float(outcome.confidence), 4),
+                        "flags": list(outcome.flags), "files": files})
+    return records
 
 
-def _write_files(job: Job, face: Any, stem: str) -> dict[str, str]:
-    import time
+def _refusal(error: FaceReconError) -> Record:
+    # A full disk is no fault of the photo: a resumed run tries it again.
+    status = "failed" if error.code == "path_write" else "refused"
+    return {"status": status, "code": error.code, "message": error.message}
 
+
+def _write_overlay(job: Job, item: Input, photo: LoadedImage, outcomes: list[Reconstruction | FaceReconError]) -> dict[str, str]:
+    """One picture of the photo with all its faces."""
+    from facerecon import export
+    from facerecon.reconstruction import Reconstruction
+
+    faces = [outcome for outcome in outcomes if isinstance(outcome, Reconstruction)]
+    if not faces:
+        return {}
+    pixels = photo.pixels
+    # The largest face, most likely the nearest, is laid on last.
+    for face in sorted(faces, key=lambda face: float(face.pose.scale)):
+        pixels = face.photo_view().overlay(pixels)
+    name = f"{item.stem}_overlay.jpg"
+    export.write_image(Path(job.folder) / name, pixels)
+    return {"overlay": name}
+
+
+def _write_face(job: Job, face: Reconstruction, stem: str, shared: dict[str, str], loaded_ms: float) -> dict[str, str]:
     folder = Path(job.folder)
     files, start = {}, time.perf_counter()
     for kind in job.formats:
-        texture = "vertex" if kind == "ply" and job.texture == "uv" else job.texture
-        written = face.save(folder / f"{stem}.{kind}", units=job.units, texture=texture)
-        for path in written:
+        for path in face.save(folder / f"{stem}.{kind}", units=job.units, texture=job.texture):
             files[path.suffix[1:] if path.suffix != ".png" else "texture"] = path.relative_to(folder).as_posix()
-    extra = _write_maps(job, face, stem, files)
+    about_maps = _write_maps(job, face, stem, files)
+    files.update(shared)
     # The record of the face comes last: when it is there, everything that it names is.
     files["json"] = f"{stem}.json"
-    record = face.to_dict(files=files)
-    record.update(extra)
-    record["timings_ms"]["export"] = round(1e3 * (time.perf_counter() - start), 1)
-    write_atomic(folder / files["json"], json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    record = {**face.to_dict(files={kind: Path(name).name for kind, name in files.items()}), **about_maps}
+    record["timings_ms"] = {**record["timings_ms"], "load": round(loaded_ms, 1),
+                            "export": round(1e3 * (time.perf_counter() - start), 1)}
+    write_atomic(folder / files["json"], json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return files
 
 
-def _write_maps(job: Job, face: Any, stem: str, files: dict[str, str]) -> dict[str, Any]:
-    if not job.maps:
-        return {}
+def _write_maps(job: Job, face: Reconstruction, stem: str, files: dict[str, str]) -> dict[str, Any]:
+    """Write the maps of one face and name them in `files`; returns what their readers need to know."""
     from facerecon import export
-    from facerecon.data import load_image
 
-    folder, view, extra = Path(job.folder), face.photo_view(), {}
-    for name in job.maps:
-        files[name] = f"{stem}_{name}.{'jpg' if name == 'overlay' else 'png'}"
+    chosen = [name for name in job.maps if name != "overlay"]
+    folder, about = Path(job.folder), {}
+    view = face.photo_view() if chosen else None
+    for name in chosen:
+        files[name] = f"{stem}_{name}.png"
         goal = folder / files[name]
-        if name == "overlay":
-            export.write_image(goal, view.overlay(load_image(face.image).pixels))
-        elif name == "depth":
-            extra["depth"] = dataclasses.asdict(export.write_depth_png(goal, view.depth(), view.covered))
+        if name == "depth":
+            about["depth"] = export.write_depth_png(goal, view.depth(), view.covered).to_dict()
         elif name == "normals":
             export.write_image(goal, export.normals_to_rgb(view.normals(), view.covered))
         else:
             export.write_image(goal, view.pncc() if name == "pncc" else view.albedo())
-    return extra
+    return about

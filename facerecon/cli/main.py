@@ -1,38 +1,41 @@
-"""`facerecon`: the verbs, and what an error looks like to a person."""
+"""`facerecon`: the verbs."""
 
 from __future__ import annotations
 
-import sys
+from typing import Annotated
 
 import typer
 
 from facerecon import __version__
-from facerecon.cli import doctor, models, reconstruct
-from facerecon.errors import FaceReconError
+from facerecon.cli import convert_basel, doctor, evaluate, models, reconstruct
+from facerecon.cli.group import Verbs
 
-app = typer.Typer(name="facerecon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]},
-                  help="Textured, posed, animatable 3D face meshes from photos. Start with: facerecon reconstruct photo.jpg -o out")
-app.command()(reconstruct.reconstruct)
-app.command()(reconstruct.landmarks)
-app.command()(reconstruct.pncc)
-app.command()(doctor.doctor)
+HELP = """Textured, posed, animatable 3D face meshes from photos, on a CPU, offline.
+
+Start with:  facerecon reconstruct photo.jpg -o out
+"""
+
+app = typer.Typer(name="facerecon", cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+for command, summary in (
+    (reconstruct.reconstruct, "Photos to textured, animatable 3D face meshes."),
+    (reconstruct.landmarks, "Photos to 68 landmarks with depth and visibility."),
+    (reconstruct.pncc, "Photos to coordinate code maps (PNCC)."),
+    (convert_basel.convert_basel, "A Basel model file to a .facemodel."),
+    (doctor.doctor, "What is installed, what works, what is missing."),
+):
+    app.command(short_help=summary)(command)
 app.add_typer(models.app, name="models")
+evaluate.register(app)
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit()
 
 
 def main() -> None:
-    """Entry point; a refused request prints its code and message and exits with 2."""
-    try:
-        app()
-    except FaceReconError as error:
-        print(f"facerecon: {error.code}: {error.message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Entry point of the command."""
+    app(prog_name="facerecon")

@@ -2,120 +2,140 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from facerecon.errors import ArgumentError
 
-Inputs = Annotated[list[str], typer.Argument(help="Photos, folders (searched recursively) or globs.", metavar="INPUT...")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
-Model = Annotated[str, typer.Option(help="'open', or the path of a .facemodel file.")]
-Faces = Annotated[str, typer.Option(help="'all', 'largest', or how many of the largest.")]
-Boxes = Annotated[Optional[Path], typer.Option(help='JSON lines {"image": ..., "box": [x0, y0, x1, y1]} instead of detection.')]
-Device = Annotated[str, typer.Option(help="'auto' or 'cpu'.")]
-Landmarker = Annotated[Optional[Path], typer.Option(help="Another MediaPipe face landmarker .task file.")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes; each loads the model once.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
+Inputs = Annotated[list[str], typer.Argument(help="Photos, folders (searched recursively) or patterns such as 'photos/*.jpg'.",
+                                             metavar="INPUT...", show_default=False)]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="OUT")]
+Model = Annotated[str, typer.Option(help="Face model: 'open', or the path of a .facemodel file.")]
+Fit = Annotated[str, typer.Option(help="'full', or 'landmarks' to leave out the photometric stage (fast).")]
+Faces = Annotated[str, typer.Option(help="Which faces of a photo: 'all', 'largest', or how many of the largest.")]
+Boxes = Annotated[Path | None, typer.Option(help='JSON lines {"image": "x.jpg", "box": [x0, y0, x1, y1]} instead of detection.')]
+Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'. Fits run on the CPU.")]
+Landmarker = Annotated[Path | None, typer.Option(help="Another MediaPipe face landmarker .task file.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes; each loads the model once, about 1 GB.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew where an earlier run wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the manifest's records to standard output as they are ready.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors of usage.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random (nothing is, in a fit).")]
 
-FORMATS, MAPS, TEXTURES, UNITS = ("obj", "glb", "ply"), ("overlay", "depth", "normals", "pncc", "albedo"), (
-    "uv", "vertex", "none"), ("mm", "cm", "m")
+FORMATS, MAPS = ("obj", "glb", "ply"), ("overlay", "depth", "normals", "pncc", "albedo")
+TEXTURES, UNITS, STAGES = ("uv", "vertex", "none"), ("mm", "cm", "m"), ("full", "landmarks")
 
 
-def reconstruct(inputs: Inputs, output: Output = Path("out"),
-                method: Annotated[str, typer.Option(help="'auto', 'fit' or 'encoder'.")] = "auto",
-                model: Model = "open",
-                fit: Annotated[str, typer.Option(help="'full', or 'landmarks' to leave out the photometric stage.")] = "full",
-                format: Annotated[str, typer.Option(help="Of obj, glb, ply; comma-separated; or 'none'.")] = "obj,glb",
-                texture: Annotated[str, typer.Option(help="'uv', 'vertex' (colours) or 'none'.")] = "uv",
-                texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Side of the texture, px.")] = 1024,
-                maps: Annotated[str, typer.Option(help="Of overlay, depth, normals, pncc, albedo; or 'none'.")] = "overlay",
-                faces: Faces = "all", boxes: Boxes = None,
-                units: Annotated[str, typer.Option(help="Of OBJ and PLY: mm, cm or m. GLB is in metres.")] = "mm",
-                ipd_mm: Annotated[Optional[float], typer.Option(help="Distance between the irises; fixes the size.")] = None,
-                device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
-                overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0) -> None:
-    """Turn photos into textured 3D face meshes.
+def reconstruct(
+    inputs: Inputs, output: Output = Path("out"),
+    method: Annotated[str, typer.Option(help="'auto', 'fit' or 'encoder'; 'auto' is 'fit' until encoder weights ship.")] = "auto",
+    model: Model = "open", fit: Fit = "full",
+    formats: Annotated[str, typer.Option("--format", help="Mesh files: of obj, glb, ply, with commas; or 'none'.")] = "obj,glb",
+    texture: Annotated[str, typer.Option(help="'uv' (an image), 'vertex' (colours in OBJ and PLY) or 'none'.")] = "uv",
+    texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Side of the texture, px.")] = 1024,
+    maps: Annotated[str, typer.Option(help="Pictures: of overlay, depth, normals, pncc, albedo; or 'none'.")] = "overlay",
+    faces: Faces = "all", boxes: Boxes = None,
+    units: Annotated[str, typer.Option(help="Of OBJ and PLY: mm, cm or m. GLB is in metres.")] = "mm",
+    ipd_mm: Annotated[float | None, typer.Option("--ipd-mm", help="Distance between the irises' centres in mm; fixes the size, "
+                                                                  "which one photo does not tell.")] = None,
+    device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
+    overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0,
+) -> None:
+    """Turn photos into textured, animatable 3D face meshes.
 
-    Each face gives OUT/NAME_0.obj (with .mtl and .png), .glb, .json and maps; OUT/manifest.jsonl lists every input. Exit
-    status: 0 all ok, 2 wrong usage, 3 some inputs not ok.
+    Each face gives OUT/NAME_0.obj (with .mtl and .png), NAME_0.glb and NAME_0.json, the next face NAME_1 and so on;
+    OUT/manifest.jsonl lists every photo. Exit status: 0 all ok, 2 wrong usage, 3 some photos not ok.
 
+    \b
     Examples:
-
       facerecon reconstruct photo.jpg -o out
-
-      facerecon reconstruct photos/ 'more/*.png' -o out --format glb --workers 4 --resume
-
-      facerecon reconstruct photo.jpg -o out --maps overlay,depth,pncc --units m --ipd-mm 63
+      facerecon reconstruct photos/ 'more/*.png' -o out --format glb --workers 4
+      facerecon reconstruct photos/ -o out --resume
+      facerecon reconstruct photo.jpg -o out --maps overlay,depth,pncc --ipd-mm 63
     """
-    options = _reconstructor_options(method=method, model=model, stages=_choice("fit", fit, ("full", "landmarks")), faces=faces,
-                                     texture=_choice("texture", texture, TEXTURES), texture_size=texture_size, ipd_mm=ipd_mm,
-                                     device=device, landmarker=landmarker, seed=seed)
-    formats, chosen = _several("format", format, FORMATS), _several("maps", maps, MAPS)
-    if not formats:
-        options["texture"] = "none"
-    _run(inputs, output, options, formats, chosen, texture, _choice("units", units, UNITS), boxes, workers, resume, overwrite,
-         as_json, quiet)
+    chosen = _several("format", formats, FORMATS)
+    options = {
+        "model": model, "method": method, "stages": _choice("fit", fit, STAGES), "texture_size": texture_size, "ipd_mm": ipd_mm,
+        # Without a mesh file nobody sees the texture.
+        "texture": _choice("texture", texture, TEXTURES) if chosen else "none"}
+    _run("reconstruct", inputs, output, options, formats=chosen, maps=_several("maps", maps, MAPS), texture=texture,
+         units=_choice("units", units, UNITS), faces=faces, boxes=boxes, device=device, landmarker=landmarker, workers=workers,
+         resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
 
 def landmarks(inputs: Inputs, output: Output = Path("out"), model: Model = "open", faces: Faces = "all", boxes: Boxes = None,
               device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
               overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0) -> None:
-    """Find 68 landmarks with depth and visibility: OUT/NAME_0.pts and .json for each face.
+    """Find 68 landmarks with depth and visibility: OUT/NAME_0.pts and NAME_0.json for each face.
 
-    Example: facerecon landmarks photos/ -o out --json
+    The points are those of the fitted model, so hidden ones are there too; the JSON says how visible each is.
+
+    \b
+    Example:
+      facerecon landmarks photos/ -o out
     """
-    options = _reconstructor_options(method="fit", model=model, stages="landmarks", faces=faces, texture="none", texture_size=64,
-                                     ipd_mm=None, device=device, landmarker=landmarker, seed=seed)
-    _run(inputs, output, options, ("pts",), (), "none", "mm", boxes, workers, resume, overwrite, as_json, quiet)
+    options = {"model": model, "method": "fit", "stages": "landmarks", "texture": "none"}
+    _run("landmarks", inputs, output, options, formats=("pts",), faces=faces, boxes=boxes, device=device, landmarker=landmarker,
+         workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
 
-def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", faces: Faces = "all", boxes: Boxes = None,
-         device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
+def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", fit: Fit = "full", faces: Faces = "all",
+         boxes: Boxes = None, device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
          overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0) -> None:
-    """Write the projected normalised coordinate code of each face, drawn from its fit: OUT/NAME_0_pncc.png.
+    """Draw the projected normalised coordinate code of each face: OUT/NAME_0_pncc.png, at the photo's resolution.
 
-    Example: facerecon pncc photos/ -o out
+    It is drawn from the fitted mesh; no network predicts it.
+
+    \b
+    Example:
+      facerecon pncc photos/ -o out
     """
-    options = _reconstructor_options(method="fit", model=model, stages="landmarks", faces=faces, texture="none", texture_size=64,
-                                     ipd_mm=None, device=device, landmarker=landmarker, seed=seed)
-    _run(inputs, output, options, (), ("pncc",), "none", "mm", boxes, workers, resume, overwrite, as_json, quiet)
+    options = {"model": model, "method": "fit", "stages": _choice("fit", fit, STAGES), "texture": "none"}
+    _run("pncc", inputs, output, options, maps=("pncc",), faces=faces, boxes=boxes, device=device, landmarker=landmarker,
+         workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
 
-def _reconstructor_options(**options: Any) -> dict[str, Any]:
-    faces = options["faces"]
-    options["faces"] = int(faces) if faces.isdecimal() else faces
-    options["landmarker"] = None if options["landmarker"] is None else str(options["landmarker"])
-    return options
-
-
-def _run(inputs: list[str], output: Path, options: dict[str, Any], formats: tuple[str, ...], maps: tuple[str, ...],
-         texture: str, units: str, boxes: Path | None, workers: int, resume: bool, overwrite: bool, as_json: bool,
-         quiet: bool) -> None:
-    from facerecon.cli.inputs import expand_inputs, read_boxes
-    from facerecon.cli.journal import Journal
+def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *, faces: str, boxes: Path | None, device: str,
+         landmarker: Path | None, workers: int, resume: bool, overwrite: bool, as_json: bool, quiet: bool, seed: int,
+         formats: tuple[str, ...] = (), maps: tuple[str, ...] = (), texture: str = "none", units: str = "mm") -> None:
+    from facerecon.cli.boxes import read_boxes
+    from facerecon.cli.display import Display
+    from facerecon.cli.inputs import expand_inputs
     from facerecon.cli.jobs import Job
+    from facerecon.cli.journal import Journal
     from facerecon.cli.runner import run
 
-    items = expand_inputs(inputs, boxes=None if boxes is None else read_boxes(boxes), excluded=output)
+    options = {**options, "faces": int(faces) if faces.isdecimal() else faces, "device": device, "seed": seed,
+               "landmarker": None if landmarker is None else str(landmarker)}
+    items = expand_inputs(inputs, excluded=output, boxes=None if boxes is None else read_boxes(boxes))
     job = Job(str(output), options, formats, maps, texture, units)
-    _check_early(options)
-    asked = {**options, "formats": formats, "maps": maps, "units": units, "texture": texture,
-             "boxes": None if boxes is None else str(boxes)}
+    asked = {"verb": verb, **options, "formats": formats, "maps": maps, "texture": texture, "units": units,
+             **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes)}
     journal = Journal(output, asked, resume=resume, overwrite=overwrite)
-    raise typer.Exit(run(job, items, journal, workers=workers, quiet=quiet, as_json=as_json))
+    display = Display(verb, as_json=as_json, quiet=quiet)
+    raise typer.Exit(run(job, items, journal, display, workers=workers))
 
 
-def _check_early(options: dict[str, Any]) -> None:
-    """Refuse what cannot work before the output folder is touched and before workers start."""
-    from facerecon.pipeline import FaceReconstructor
+def _fingerprints(**files: Any) -> dict[str, str]:
+    """Version and hashes of what a run's results depend on besides its options."""
+    from facerecon import __version__
+    from facerecon.assets import manifest
+    from facerecon.files import sha256_file
 
-    FaceReconstructor(**options).close()
+    found = {"facerecon": __version__}
+    if files["model"] == "open":
+        found["model_sha256"] = manifest()["models/open-head.facemodel"]["sha256"]
+        files.pop("model")
+    for name, path in files.items():
+        # A file that is not there is refused where it is read.
+        with contextlib.suppress(OSError):
+            if path is not None:
+                found[f"{name}_sha256"] = sha256_file(path)
+    return found
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
@@ -125,5 +145,8 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 
 
 def _several(name: str, value: str, choices: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    return () if chosen == ("none",) else tuple(_choice(name, part, choices) for part in chosen)
+    parts = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+    unknown = [part for part in parts if part not in choices]
+    if parts != ("none",) and unknown:
+        raise ArgumentError(f"--{name}: wanted some of {', '.join(choices)}, with commas, or 'none' alone; got {value!r}")
+    return () if parts == ("none",) else parts

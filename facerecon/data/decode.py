@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
@@ -11,6 +12,7 @@ from facerecon.data.formats import Header
 from facerecon.data.jpeg import complete_jpeg
 from facerecon.data.limits import check_size
 from facerecon.data.png import complete_png, pixel_chunks, pixels_complete
+from facerecon.data.quiet import native_log_silenced
 from facerecon.errors import FaceReconError, ImageError
 
 LARGE = 16 * 2**20
@@ -41,8 +43,11 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool, limits: dict[s
         data = complete_jpeg(data) if header.format == "JPEG" else complete_png(data)
     try:
         if header.plain and header.size[0] * header.size[1] >= LARGE:
-            return _decode_large(data, header), bool(missing)
-        return _decode_pillow(data, header, limits), bool(missing)
+            with native_log_silenced():
+                return _decode_large(data, header), bool(missing)
+        # libtiff writes its complaints to the error stream; Pillow's other decoders are silent.
+        with native_log_silenced() if header.format == "TIFF" else contextlib.nullcontext():
+            return _decode_pillow(data, header, limits), bool(missing)
     except FaceReconError:
         raise
     except MemoryError as error:

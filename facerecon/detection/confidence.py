@@ -3,8 +3,9 @@
 A logistic rule on three observations: the log-odds of MTCNN's last network, the score of MediaPipe's detector on a close
 crop, and whether dense landmarks agree with the place. Fitted on 545 faces of in-the-wild crops (a third turned, a quarter
 masked) against 53 candidates from 402 pictures without a face (noise, drawn shapes, screenshots, shuffled pieces of faces),
-then made lenient where MediaPipe's detector is blind: its low scores say little, since it sees few profiles. There, 541 of
-the 545 faces score over `ACCEPTED` and 1 of the 53 others does; it measures "is this a face", not how good a fit will be.
+then made lenient where MediaPipe's detector is blind: its low scores say little, since it sees few profiles. On those crops
+541 of the 545 faces score over `ACCEPTED`, and 1 of the 53 others does. It measures "is this a face", not how good a fit
+will be.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from facerecon.detection.boxes import checked_box, points_box
 from facerecon.detection.candidates import Candidate, merge_detections, with_turns
 from facerecon.detection.confidence import ACCEPTED, CERTAIN
 from facerecon.detection.description import describe, in_order, one_of_each, with_flags
-from facerecon.detection.face import DetectedFace
+from facerecon.detection.face import TOO_SMALL_PX, DetectedFace
 from facerecon.detection.landmarker import Landmarker
 from facerecon.detection.mtcnn import WINDOW, Mtcnn
 from facerecon.errors import ArgumentError
@@ -35,7 +35,7 @@ class FaceFinder:
 
     Args:
         landmarker: MediaPipe `.task` file; default as `facerecon.detection.find_landmarker`.
-        min_face: side of the smallest face to look for, px; default 20 px, or 0.8 % of the photo's longer side if more.
+        min_face: side of the smallest face to report, px; default 24 px, or 0.8 % of the photo's longer side if more.
         use_mtcnn: False leaves MediaPipe alone: faster, for near-frontal faces that fill a fifth of the photo or more.
     """
 
@@ -72,14 +72,17 @@ class FaceFinder:
         """
         pixels = _checked_pixels(pixels)
         longer = max(pixels.shape[:2])
-        smallest = self._min_face if self._min_face is not None else max(20.0, 0.008 * longer)
+        smallest = self._min_face if self._min_face is not None else max(TOO_SMALL_PX, 0.008 * longer)
         faces = self._search(pixels, smallest)
         if not _certain(faces):
             faces = self._search_turned(pixels, smallest, faces)
         if not faces:
             faces = self._search_bordered(pixels, smallest)
-        if not faces and self._min_face is None and longer <= 1024:
-            faces = self._search(pixels, WINDOW)
+        if self._min_face is not None:
+            faces = [face for face in faces if face.size >= self._min_face]
+        elif not faces and longer <= 1024:
+            # Too small to reconstruct, but "too small" is a better answer than "no face" where it is certain.
+            faces = [face for face in self._search(pixels, WINDOW) if face.confidence >= CERTAIN]
         return in_order(faces, pixels.shape[1])
 
     def landmarks_in_box(self, pixels: np.ndarray, box: object) -> DetectedFace:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from facerecon.data.quiet import native_log_silenced
 from facerecon.detection.dense_mirror import unmirror_blendshapes, unmirror_points
 from facerecon.detection.landmarker_file import find_landmarker
-from facerecon.detection.quiet import native_log_silenced
-from facerecon.errors import ModelError
+from facerecon.errors import ArgumentError, ModelError
 
 DETECTOR = "face_detector.tflite"
 POINTS = 478
@@ -95,7 +95,7 @@ class Landmarker:
         return faces
 
     def close(self) -> None:
-        """Release both tasks; later calls raise ModelError."""
+        """Release both tasks; later calls raise ArgumentError."""
         with self._lock:
             self._closed = True
             self._finalizer()
@@ -103,7 +103,7 @@ class Landmarker:
     def _run(self, name: str, pixels: np.ndarray) -> Any:
         with self._lock:
             if self._closed:
-                raise ModelError("the face finder is closed; make a new one", code="model_missing")
+                raise ArgumentError("the face finder is closed; make a new one")
             if name in self._tasks:
                 return self._tasks[name].detect(_image(pixels))
             # The log lines come when a task is made and at its first run.

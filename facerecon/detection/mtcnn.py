@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from facerecon.assets import locate
 from facerecon.checks import check_range
 from facerecon.detection.boxes import squares, suppress
 from facerecon.detection.crop import Crop
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS = "weights/mtcnn.safetensors"
 WINDOW = 12
@@ -73,7 +77,7 @@ class Mtcnn:
             return [MtcnnFaces(boxes, np.zeros(0), np.zeros((0, 5, 2))) for _ in turns]
         views = np.stack([crop.extract(pixels) for crop in crops])
         with torch.inference_mode():
-            logits, _, points = mtcnn_networks.output(self.weights, _normalise(views))
+            logits, _, points = mtcnn_networks.output(self.weights, normalised(views))
         places = points.numpy().astype(np.float64).reshape(-1, 2, 5).swapaxes(1, 2) * 48
         places = np.stack([crop.to_image(place) for crop, place in zip(crops, places)]).reshape(len(turns), -1, 5, 2)
         logits = logits.numpy().astype(np.float64).reshape(len(turns), -1)
@@ -101,7 +105,7 @@ class Mtcnn:
     def _propose_level(self, level: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         from facerecon.detection import mtcnn_networks
 
-        logits, shifts = mtcnn_networks.proposal(self.weights, _normalise(level[None]))
+        logits, shifts = mtcnn_networks.proposal(self.weights, normalised(level[None]))
         rows, columns = np.nonzero(logits[0].numpy() > threshold)
         score = logits[0].numpy()[rows, columns]
         best = np.argsort(-score, kind="stable")[:MAX_PROPOSALS]
@@ -130,7 +134,7 @@ class Mtcnn:
         crops = np.zeros((len(windows), size, size, 3), np.uint8)
         for crop, window in zip(crops, windows):
             _cut(pixels, window, crop)
-        result = getattr(mtcnn_networks, network)(self.weights, _normalise(crops))
+        result = getattr(mtcnn_networks, network)(self.weights, normalised(crops))
         return [part.numpy().astype(np.float64) for part in result]
 
     @property
@@ -147,7 +151,8 @@ class Mtcnn:
             return self._weights
 
 
-def _normalise(pixels: np.ndarray):
+def normalised(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 RGB (N, H, W, 3) as the networks take it: float32 (N, 3, H, W), (value - 127.5) / 128."""
     import torch
 
     return ((torch.from_numpy(np.ascontiguousarray(pixels)).float() - 127.5) / 128).permute(0, 3, 1, 2)

@@ -72,11 +72,11 @@ def write_glb(path: str | os.PathLike[str], vertices: Any, faces: Any, *, uv: An
         ),
         indices=buffer.indices(indices), material=0,
     )
-    for move in targets.values():
+    turned = _turned_normals(vertices, faces, list(targets.values())) if morph_normals else ()
+    for index, move in enumerate(targets.values()):
         target = {"POSITION": buffer.sparse_vectors((move * factor)[corner_vertex], smallest=_SMALLEST_MOVE)}
         if morph_normals:
-            turned = arrays.vertex_normals(vertices + move, faces) - _unit(base_normals)
-            target["NORMAL"] = buffer.sparse_vectors(turned[corner_vertex], smallest=1e-3, bounds=False)
+            target["NORMAL"] = buffer.sparse_vectors(turned[index][corner_vertex], smallest=1e-3, bounds=False)
         primitive.targets.append(gltf.Attributes(**target))
 
     material = gltf.Material(name="face", doubleSided=bool(double_sided), alphaMode=gltf.OPAQUE, pbrMetallicRoughness=gltf.PbrMetallicRoughness(
@@ -110,6 +110,13 @@ def split_seams(faces: np.ndarray, uv_faces: np.ndarray, uv_count: int) -> tuple
     """
     keys, inverse = np.unique(faces.reshape(-1) * np.int64(uv_count) + uv_faces.reshape(-1), return_inverse=True)
     return keys // uv_count, keys % uv_count, inverse.reshape(faces.shape)
+
+
+def _turned_normals(vertices: np.ndarray, faces: np.ndarray, moves: list[np.ndarray]) -> np.ndarray:
+    """What each displacement adds to the normals: (N, V, 3) float32."""
+    shapes = np.stack([vertices, *(vertices + move for move in moves)]).astype(np.float32)
+    normals = arrays.vertex_normals(shapes, faces)
+    return normals[1:] - normals[:1]
 
 
 def _weights(targets: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> list[float]:

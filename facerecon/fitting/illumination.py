@@ -92,6 +92,43 @@ def solve_albedo(constant: np.ndarray, rows: np.ndarray, colours: np.ndarray, we
     return np.linalg.solve(normal, weighted.T @ (colours - constant).reshape(-1))
 
 
+def solve_both(by_light: np.ndarray, constant: np.ndarray, by_albedo: np.ndarray, light: np.ndarray, albedo: np.ndarray,
+               colours: np.ndarray, weight: np.ndarray, *, prior_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """One Gauss-Newton step on light and albedo together.
+
+    Solved in turn, the two creep along the valley where a darker skin in more light looks the same; together they find at
+    once the place in it that the priors like best.
+
+    Args:
+        by_light: (N, 3, 9), from `light_rows` at the present albedo.
+        constant, by_albedo: (N, 3) and (N, 3, A), from `albedo_rows` at the present light.
+        light, albedo: the present (9, 3) and (A,).
+        colours: (N, 3).
+        weight: (N,).
+        prior_weight: of both priors.
+
+    Returns:
+        New (light, albedo).
+    """
+    count = by_albedo.shape[2]
+    root = np.sqrt(weight)[:, None]
+    rows = np.zeros((len(colours), 3, 27 + count), dtype=np.float32)
+    for channel in range(3):
+        rows[:, channel, channel:27:3] = by_light[:, channel] * root
+    rows[:, :, 27:] = by_albedo * root[..., None]
+    residual = ((colours - constant - by_albedo @ albedo) * root).astype(np.float32)
+    flat = rows.reshape(-1, 27 + count)
+    mean, precision = light_prior()
+    normal = (flat.T @ flat).astype(np.float64)
+    right = (flat.T @ residual.reshape(-1)).astype(np.float64)
+    normal[:27, :27] += prior_weight * precision
+    right[:27] -= prior_weight * precision @ (light.reshape(-1) - mean)
+    normal[27:, 27:] += prior_weight * np.eye(count)
+    right[27:] -= prior_weight * albedo
+    step = np.linalg.solve(normal, right)
+    return light + step[:27].reshape(9, 3), albedo + step[27:]
+
+
 def _at(fragments: Fragments, attributes: torch.Tensor, faces: torch.Tensor, pixels: torch.Tensor) -> np.ndarray:
     image = interpolate(fragments, attributes.contiguous(), faces)
     return image.reshape(-1, attributes.shape[-1])[pixels].double().numpy()

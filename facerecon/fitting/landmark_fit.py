@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -9,12 +11,11 @@ from facerecon.checks import check_finite, check_shape
 from facerecon.errors import ArgumentError, FitError, LandmarkError
 from facerecon.fitting.gauss_newton import LandmarkEnergy, LandmarkSolution, Priors, solve_landmarks
 from facerecon.fitting.initial_pose import OrthographicView, check_landmarks, estimate_view
-from facerecon.fitting.landmark_weights import contour_weight, expression_prior, landmark_sigma_mm
+from facerecon.fitting.landmark_weights import group_weight, expression_prior, landmark_sigma_mm
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import LandmarkRows, landmark_rows
 from facerecon.fitting.visibility import facing_weight, landmark_visibility
 from facerecon.geometry.cameras import ScaledOrthographicPose
-from facerecon.geometry.rotations import matrix_to_euler_deg_aflw
 from facerecon.morphable.model import MorphableModel
 from facerecon.morphable.parameters import FaceParameters
 
@@ -82,7 +83,7 @@ def landmark_priors(model: MorphableModel, count: int) -> Priors:
 
 def view_weights(rows: LandmarkRows, scheme: str, base: np.ndarray, view: OrthographicView) -> np.ndarray:
     """`base` (N,) times how far each landmark can be trusted in this view."""
-    return base * facing_weight(rows.normals, view.rotation) * contour_weight(scheme, len(base), view.rotation)
+    return base * facing_weight(rows.normals, view.rotation) * group_weight(scheme, len(base), view.rotation)
 
 
 def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, scheme: str, weights: np.ndarray,
@@ -111,10 +112,9 @@ def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, schem
 
 def fit_flags(pose: ScaledOrthographicPose, nme_percent: float) -> tuple[str, ...]:
     """The flags that pose and landmark distance give rise to; see `FitResult.flags`."""
-    pitch, yaw, _ = (float(angle) for angle in matrix_to_euler_deg_aflw(pose.rotation.double()))
-    # asin cannot tell 80 from 100 degrees; the sign of the face's direction can.
-    if float(pose.rotation[2, 2]) > 0:
-        yaw, pitch = 180.0 - abs(yaw), 180.0 - abs(pitch)
+    # The direction to the camera as the head sees it: free of roll, and of the gimbal of Euler angles at profile.
+    x, y, z = (-pose.rotation[2].double()).tolist()
+    yaw, pitch = math.degrees(math.atan2(x, z)), math.degrees(math.asin(min(max(y, -1.0), 1.0)))
     flags = []
     if abs(yaw) > YAW_LIMIT_DEG or abs(pitch) > PITCH_LIMIT_DEG:
         flags.append("pose_out_of_range")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-# MediaPipe's face oval, all around from the top of the forehead.
-MEDIAPIPE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-                  150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-IBUG_JAW = tuple(range(17))
+from facerecon.morphable.schemes import IBUG68_GROUPS, MEDIAPIPE478_GROUPS
 
 # Weight of contour points on a frontal face, and the least that remains of it at a profile.
 CONTOUR_WEIGHT, CONTOUR_LEAST = 0.5, 0.05
+
+# What people recognise each other by, and detectors place best, counts more than the cheeks.
+GROUP_WEIGHTS = {"right eye": 3.0, "left eye": 3.0, "right iris": 3.0, "left iris": 3.0, "outer lips": 2.0, "inner lips": 2.0}
 
 # Standard deviation, in mm, that one of MediaPipe's 478 landmarks is given. Their errors are not independent (one face is some
 # hundred independent numbers), so this is larger than the error of one of them; schemes with fewer points get a smaller one.
@@ -20,21 +20,27 @@ SIGMA_DENSE_MM, DENSE_COUNT, SIGMA_LEAST_MM = 5.0, 478, 2.0
 EXPRESSION_SPARSE, EXPRESSION_RIDGE = 4.0, 2.0
 EXPRESSION_FACTORS = {
     "cheekPuff": 4.0, "tongueOut": 8.0, "jawForward": 4.0, "jawLeft": 2.0, "jawRight": 2.0, "mouthLeft": 2.0, "mouthRight": 2.0,
-    "eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "jawOpen": 0.5,
+    "eyeBlinkLeft": 0.4, "eyeBlinkRight": 0.4, "eyeSquintLeft": 0.7, "eyeSquintRight": 0.7, "jawOpen": 0.5,
 }
 GAZE_FACTOR = 0.25
 
 
-def contour_weight(scheme: str, count: int, rotation: np.ndarray) -> np.ndarray:
-    """(count,) weights that lower the contour landmarks as the head turns.
+_GROUPS = {"mediapipe478": MEDIAPIPE478_GROUPS, "ibug68": IBUG68_GROUPS}
 
-    Detectors put contour points on the visible outline, which slides over the skin when the head turns; inner points are
-    anatomical and stay.
+
+def group_weight(scheme: str, count: int, rotation: np.ndarray) -> np.ndarray:
+    """(count,) weights of the landmarks by what they belong to, for a head with this rotation (3, 3).
+
+    Detectors put contour points on the visible outline, which slides over the skin when the head turns; so their weight
+    falls with the turn. Inner points are anatomical and stay.
     """
-    contour = {"mediapipe478": MEDIAPIPE_OVAL, "ibug68": IBUG_JAW}.get(scheme, ())
     weights = np.ones(count)
+    groups = _GROUPS.get(scheme, {})
+    for name, value in GROUP_WEIGHTS.items():
+        weights[list(groups.get(name, ()))] = value
     frontal = max(-float(rotation[2, 2]), 0.0)
-    weights[list(contour)] = CONTOUR_LEAST + (CONTOUR_WEIGHT - CONTOUR_LEAST) * frontal**4
+    for name in ("oval", "jaw"):
+        weights[list(groups.get(name, ()))] = CONTOUR_LEAST + (CONTOUR_WEIGHT - CONTOUR_LEAST) * frontal**4
     return weights
 
 

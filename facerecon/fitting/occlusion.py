@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 # A patch counts as covered when its colours are this far (Euclidean RGB distance) from what the model can draw ...
-DISTANCE_LEAST, DISTANCE_MEDIANS = 0.16, 2.5
-# ... over a connected area of at least this share of the visible skin.
-AREA_LEAST = 0.004
+DISTANCE_LEAST, DISTANCE_MEDIANS = 0.14, 2.2
+# ... over a connected area of at least this share of the visible skin when it reaches the outline of the skin (hair, hats,
+# beards, background), and of a larger share inside it (glasses, hands): brows, wrinkles and highlights are part of a face.
+RIM_AREA_LEAST, INNER_AREA_LEAST = 0.004, 0.05
 
 
 def covered_pixels(drawn: torch.Tensor, photo: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,14 @@ def covered_pixels(drawn: torch.Tensor, photo: torch.Tensor, skin: torch.Tensor)
     far = (skin & (distance > limit)).numpy().astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     patches, labels, numbers, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(far, cv2.MORPH_OPEN, disc), connectivity=4)
-    large = np.flatnonzero(numbers[:, cv2.CC_STAT_AREA] >= AREA_LEAST * count)
+    # The outline without the holes of eyes and mouth.
+    filled = np.zeros_like(far)
+    outlines, _ = cv2.findContours(skin.numpy().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(filled, outlines, -1, 1, thickness=cv2.FILLED)
+    rim = (filled > 0) & (cv2.erode(filled, np.ones((7, 7), np.uint8), borderValue=0) == 0)
+    on_rim = np.bincount(labels[rim], minlength=patches) > 0
+    area = numbers[:, cv2.CC_STAT_AREA] / count
+    large = np.flatnonzero(np.where(on_rim, area >= RIM_AREA_LEAST, area >= INNER_AREA_LEAST))
     covered = np.isin(labels, large[large > 0]).astype(np.uint8)
     # The rim of a patch mixes both colours.
     return torch.from_numpy(cv2.dilate(covered, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))) > 0) & skin

@@ -9,7 +9,7 @@ from facerecon.checks import check_range
 from facerecon.errors import ArgumentError, FitError
 from facerecon.fitting.energy import photometric_irls_weight
 from facerecon.fitting.gauss_newton import box_constrained_step
-from facerecon.fitting.illumination import albedo_rows, light_rows, solve_albedo, solve_light
+from facerecon.fitting.illumination import albedo_rows, light_rows, solve_albedo, solve_both, solve_light
 from facerecon.fitting.landmark_fit import fit_flags
 from facerecon.fitting.occlusion import covered_pixels
 from facerecon.fitting.result import FitResult, landmark_nme_percent
@@ -98,31 +98,37 @@ class _Search:
         return True
 
     def solve_colours(self, *, sweeps: int = 2) -> None:
-        """Light, then albedo, by weighted least squares; repeated with renewed robust weights."""
+        """Light and albedo by weighted least squares, together and then each alone, with renewed robust weights."""
         problem, region = self.problem, self.problem.region
         with torch.no_grad():
             normals = problem.pose(self.state).light_frame(vertex_normals(problem.vertices(self.state), region.faces))
             for _ in range(sweeps):
-                for solve in (self._light, self._albedo):
-                    pixels = torch.nonzero(self.weight.reshape(-1) > 0)[:, 0]
-                    colours = problem.photo.reshape(-1, 3)[pixels].double().numpy()
-                    # Half the energy's quadratic bound, in the scale of the priors.
-                    robust = photometric_irls_weight(self.render.image[0], problem.photo).reshape(-1)[pixels].double().numpy()
-                    self.offer(solve(normals, pixels, colours, robust * PHOTO_WEIGHT / len(robust)))
+                pixels, colours, weight = self._compared()
+                light_part, albedo_part = self._light_rows(normals, pixels), self._albedo_rows(normals, pixels)
+                light, albedo = solve_both(light_part, *albedo_part, self.state.light, self.state.albedo, colours, weight,
+                                           prior_weight=COLOUR_PRIOR)
+                if self.offer(self.state.replace(light=light, albedo=albedo)):
+                    continue
+                # The product of the two is not linear; where the joint step fails, each alone cannot.
+                self.offer(self.state.replace(light=solve_light(light_part, colours, weight, prior_weight=COLOUR_PRIOR)))
+                pixels, colours, weight = self._compared()
+                self.offer(self.state.replace(albedo=solve_albedo(*self._albedo_rows(normals, pixels), colours, weight,
+                                                                  prior_weight=COLOUR_PRIOR)))
 
-    def _light(self, normals: torch.Tensor, pixels: torch.Tensor, colours: np.ndarray, weight: np.ndarray) -> SynthesisState:
-        albedo = self.problem.albedo(self.state)
-        rows = light_rows(self.render.fragments, self.problem.region.faces, albedo, normals, pixels)
-        return self.state.replace(light=solve_light(rows, colours, weight, prior_weight=COLOUR_PRIOR))
+    def _compared(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """(flat index (N,), photo colours (N, 3), weights (N,)) of the pixels compared: the energy's quadratic bound."""
+        pixels = torch.nonzero(self.weight.reshape(-1) > 0)[:, 0]
+        robust = photometric_irls_weight(self.render.image[0], self.problem.photo).reshape(-1)[pixels]
+        colours = self.problem.photo.reshape(-1, 3)[pixels]
+        return pixels, colours.double().numpy(), robust.double().numpy() * PHOTO_WEIGHT / len(pixels)
 
-    def _albedo(self, normals: torch.Tensor, pixels: torch.Tensor, colours: np.ndarray, weight: np.ndarray) -> SynthesisState:
+    def _light_rows(self, normals: torch.Tensor, pixels: torch.Tensor) -> np.ndarray:
+        return light_rows(self.render.fragments, self.problem.region.faces, self.problem.albedo(self.state), normals, pixels)
+
+    def _albedo_rows(self, normals: torch.Tensor, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         region = self.problem.region
-        if len(region.albedo_basis) == 0:
-            return self.state
-        white = torch.ones_like(region.albedo_mean)
-        shading = shade(white, normals, torch.tensor(self.state.light, dtype=torch.float32))
-        constant, rows = albedo_rows(self.render.fragments, region.faces, region.albedo_mean, region.albedo_basis, shading, pixels)
-        return self.state.replace(albedo=solve_albedo(constant, rows, colours, weight, prior_weight=COLOUR_PRIOR))
+        shading = shade(torch.ones_like(region.albedo_mean), normals, torch.tensor(self.state.light, dtype=torch.float32))
+        return albedo_rows(self.render.fragments, region.faces, region.albedo_mean, region.albedo_basis, shading, pixels)
 
     def move_geometry(self, steps: int) -> None:
         """Damped steps on shape, expression and pose with the renderer's gradient."""

@@ -6,6 +6,7 @@ import dataclasses
 import weakref
 
 import numpy as np
+import torch
 
 from facerecon.checks import check_choice
 from facerecon.fitting.gauss_newton import PointBasis
@@ -14,13 +15,16 @@ from facerecon.morphable.embedding import LandmarkEmbedding
 from facerecon.morphable.model import MorphableModel
 
 
+NORMAL_RADIUS_MM = 8.0
+
+
 @dataclasses.dataclass(frozen=True)
 class LandmarkRows:
     """Landmarks of one scheme.
 
     Attributes:
         basis: mean, identity and expression rows.
-        normals: (N, 3) unit normals of the mean face at the landmarks, model space.
+        normals: (N, 3) unit normals of the mean face around the landmarks, model space.
         valid: (N,) bool, False for points that the model does not carry.
     """
 
@@ -54,6 +58,20 @@ def rows_at(model: MorphableModel, embedding: LandmarkEmbedding) -> LandmarkRows
     mean = blend(model.mean.detach().cpu().double().numpy()[corners])
     identity, expression = (blend(basis.detach().cpu()[:, corners].double().numpy()).transpose(1, 2, 0).copy()
                             for basis in (model.identity_basis, model.expression_basis))
-    normals = blend(vertex_normals(model.mean.detach().cpu(), model.faces.cpu()).double().numpy()[corners])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return LandmarkRows(PointBasis(mean, identity, expression), normals, embedding.valid.copy())
+    return LandmarkRows(PointBasis(mean, identity, expression), _region_normals(model, mean), embedding.valid.copy())
+
+
+def _region_normals(model: MorphableModel, points: np.ndarray) -> np.ndarray:
+    """(N, 3) unit: the mean normal of the skin around each point. At the rim of a lid or lip the surface itself turns in."""
+    from scipy.spatial import cKDTree
+
+    inner = torch.zeros(len(model.mean), dtype=torch.bool)
+    for name in ("eyes", "mouth"):
+        inner |= model.masks.get(name, torch.zeros_like(inner)).cpu()
+    outer = np.flatnonzero(~inner.numpy())
+    normals = vertex_normals(model.mean.detach().cpu(), model.faces.cpu()).double().numpy()[outer]
+    tree = cKDTree(model.mean.detach().cpu().double().numpy()[outer])
+    near = tree.query_ball_point(points, NORMAL_RADIUS_MM)
+    closest = tree.query(points)[1]
+    sums = np.stack([normals[rows if rows else [row]].sum(axis=0) for rows, row in zip(near, closest)])
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)

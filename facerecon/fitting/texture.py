@@ -11,8 +11,8 @@ import torch
 from facerecon.checks import check_range, check_shape
 from facerecon.errors import ArgumentError
 from facerecon.fitting.texture_atlas import EYES, MOUTH, SKIN, AtlasMaps, atlas_maps, smoothstep
-from facerecon.fitting.texture_colour import LOW_SIZE, broad_ratio, extend, log_ratio, reduced, unlike_skin
-from facerecon.fitting.texture_photo import sample_photo
+from facerecon.fitting.texture_colour import LOW_SIZE, broad_ratio, extend, log_ratio, reduced, unlike
+from facerecon.fitting.texture_photo import PhotoSamples, sample_photo
 from facerecon.geometry.normals import vertex_normals
 from facerecon.morphable.model import MorphableModel
 from facerecon.morphable.parameters import FaceParameters
@@ -21,7 +21,7 @@ from facerecon.render.harmonics import sh_basis
 _LEAST_KNOWN = 20.0
 """Vertices' worth of photo below which eyes or mouth take their brightness from the skin instead."""
 
-_HAIR_HOLD = 0.1
+_HAIR_HOLD = 0.3
 """How firmly the scalp keeps the hair's colour, against 1 for skin that the photo shows: low, for a soft hairline."""
 
 
@@ -51,7 +51,7 @@ def bake_texture(model: MorphableModel, parameters: FaceParameters, pixels: np.n
     both are first matched to what they meet in broad colour and light.
 
     Args:
-        model: on the CPU.
+        model: the model of the fit; the work is done on the CPU wherever it lives.
         parameters: of the fitted face.
         pixels: uint8 (H, W, 3) RGB, the upright photo.
         size: texels on a side, 64 to 8192.
@@ -74,17 +74,22 @@ def bake_texture(model: MorphableModel, parameters: FaceParameters, pixels: np.n
         raise ArgumentError(f"facing_range: wanted a lower and a higher cosine, got {facing_range}")
     maps = atlas_maps(model, int(size))
     with torch.no_grad():
+        parameters = parameters.to(model.mean.device)
         vertices = model.vertices(parameters.identity, parameters.expression)
         normals = parameters.pose.light_frame(vertex_normals(vertices, model.faces))
-        tone = (model.albedo(parameters.albedo) / model.albedo_mean.clamp_min(0.02)).clamp(0.3, 3.0).numpy()
-        light = (sh_basis(normals) @ parameters.illumination).clamp(0.25, 3.0).numpy() if delight else None
-        photo = sample_photo(maps, vertices, normals, parameters.pose, pixels, facing_range=(low, high))
+        tone = (model.albedo(parameters.albedo) / model.albedo_mean.clamp_min(0.02)).clamp(0.3, 3.0).cpu().numpy()
+        shading = (sh_basis(normals) @ parameters.illumination).cpu().numpy() if delight else None
+        photo = sample_photo(maps, vertices.cpu(), normals.cpu(), parameters.pose.to("cpu"), pixels, facing_range=(low, high))
 
+    # The skin takes the fitted tone as a whole; its details come from the photo, and the rest by matching to it.
+    tone[maps.kind != EYES] = np.median(tone[maps.trusted > 0.5], axis=0) if (maps.trusted > 0.5).any() else 1.0
     model_layer = maps.albedo * maps.spread(tone)
-    colour = photo.colour if light is None else np.clip(photo.colour / np.maximum(maps.spread(light), 0.1), 0.0, 1.0)
+    colour = photo.colour
+    if shading is not None:
+        colour = np.clip(colour / maps.spread(_plain_light(maps, shading)).clip(0.1), 0.0, 1.0)
     low = atlas_maps(model, min(LOW_SIZE, int(size)))
-    hair = _hair(low, reduced(colour), reduced(model_layer), reduced(photo.weight * maps.skin))
-    weight = _inside_face(maps, low, colour, model_layer, photo.weight)
+    hair = _hair_ratio(low, reduced(colour), reduced(model_layer), reduced(photo.weight * maps.skin * smoothstep(photo.clearance, 8.0, 20.0)))
+    weight = _inside_face(maps, low, colour, model_layer, photo, hair)
 
     mirror_colour, mirror_weight = maps.mirrored(colour), maps.mirrored(weight)
     ratio, known = broad_ratio(low, reduced(colour), reduced(mirror_colour), reduced(np.minimum(weight, mirror_weight) * maps.skin))
@@ -102,22 +107,38 @@ def bake_texture(model: MorphableModel, parameters: FaceParameters, pixels: np.n
     return _finished(maps, colour), _sources(maps, model, weight, from_mirror)
 
 
-def _inside_face(maps: AtlasMaps, low: AtlasMaps, colour: np.ndarray, model_layer: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _plain_light(maps: AtlasMaps, shading: np.ndarray) -> np.ndarray:
+    """Shading (V, 3) of one hue and never dark: fitted light is uncertain where little of it falls, most of all in its hue."""
+    brightness = shading.mean(axis=1)
+    face = maps.trusted > 0.5 if (maps.trusted > 0.5).any() else slice(None)
+    typical = max(float(np.median(brightness[face])), 0.05)
+    hue = np.clip(np.median(shading[face], axis=0) / typical, 0.6, 1.6)
+    return np.clip(brightness, 0.4 * typical, 2.5 * typical)[:, None] * hue
+
+
+def _inside_face(maps: AtlasMaps, low: AtlasMaps, colour: np.ndarray, model_layer: np.ndarray, photo: PhotoSamples,
+                 hair: np.ndarray | None) -> np.ndarray:
     """The photo's weight, without what is outside the face and what does not look like this face's skin near its border."""
-    weight = weight * maps.face
+    weight = photo.weight * maps.face
     low_weight, low_colour, low_layer = reduced(weight * maps.skin), reduced(colour), reduced(model_layer)
     ratio, known = broad_ratio(low, low_colour, low_layer, low_weight)
     expected = low.spread(extend(low, ratio, known * low.trusted))
-    strange = unlike_skin(cv2.GaussianBlur(log_ratio(low_colour, low_layer), (0, 0), 1.0), expected)
-    strange *= (low_weight > 0.02) * low.spread(low.tested) * low.skin
+    ratio = cv2.GaussianBlur(log_ratio(low_colour, low_layer), (0, 0), 1.5)
+    strange = unlike(ratio, expected)
+    if hair is not None:
+        # At the top of the forehead hair is as welcome as skin; hair varies more in brightness.
+        strange -= low.spread(low.hairy) * np.maximum(strange - unlike(ratio, hair, brightness_limit=0.9), 0.0)
+    # Tested where other things than the face are expected, and close to the silhouette, where the fit may be off.
+    tested = np.maximum(np.minimum(2.0 * low.spread(low.tested), 1.0), 1.0 - smoothstep(reduced(photo.clearance), 12.0, 25.0))
+    strange *= tested * (low_weight > 0.02) * low.skin
     # Widened, so that its soft edge lies outside the hair.
-    strange = cv2.GaussianBlur(cv2.dilate(strange.astype(np.float32), np.ones((5, 5), np.uint8)), (0, 0), 2.0)
+    strange = cv2.GaussianBlur(cv2.dilate(strange.astype(np.float32), np.ones((5, 5), np.uint8)), (0, 0), 3.0)
     # Hair that hangs beside one cheek is expected beside the other, where it may have the colour of skin.
     strange = np.maximum(strange, low.mirrored(strange))
     return weight * cv2.resize(1.0 - smoothstep(strange, 0.75, 1.15), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _hair(low: AtlasMaps, colour: np.ndarray, model_layer: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+def _hair_ratio(low: AtlasMaps, colour: np.ndarray, model_layer: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
     """Logarithm of hair colour over the model's albedo (3,), from the band above the forehead; None when it is not seen.
 
     A shaved head gives its skin.
@@ -160,6 +181,6 @@ def _finished(maps: AtlasMaps, colour: np.ndarray) -> np.ndarray:
 def _sources(maps: AtlasMaps, model: MorphableModel, weight: np.ndarray, from_mirror: np.ndarray) -> TextureSources:
     rest = np.where(maps.covered, 1.0 - weight - from_mirror, 0.0).astype(np.float32)
     layers = {"photo": weight.astype(np.float32), "mirrored": np.where(maps.covered, from_mirror, 0.0).astype(np.float32), "model": rest}
-    face = (maps.spread(model.masks["face"].float().numpy()) > 0.5) & maps.covered
+    face = (maps.spread(model.masks["face"].float().cpu().numpy()) > 0.5) & maps.covered
     shares = {name: float(layer[face].mean()) if face.any() else 0.0 for name, layer in layers.items()}
     return TextureSources(**layers, shares=shares)

@@ -38,8 +38,8 @@ class AtlasMaps:
         mirror: two texel images, float32: column and row of the texel at the mirrored place of the face.
         albedo: texel image (3 channels, float32 in [0, 1]): the model's mean albedo.
         trusted: (V,) float32, 1 well inside the face, where nothing but the face is expected, 0 towards its border.
-        tested: (V,) float32, 1 beside and below the face, where hair, ears and collars may cover it, 0 in its middle. The
-            hairline above the forehead is not tested: hair that is seen there belongs there.
+        tested: (V,) float32, 1 beside and below the face, where hair, ears and collars may cover it, 0 in its middle.
+        hairy: (V,) float32, 1 at the top of the forehead, where hair belongs, 0 elsewhere.
         scalp: (V,) bool, where hair grows behind the face.
         hairline: (V,) bool, the band of the scalp next to the forehead, which a photo from the front shows.
         place: (V, 2) float32, column and row of each vertex in texels.
@@ -59,6 +59,7 @@ class AtlasMaps:
     albedo: np.ndarray
     trusted: np.ndarray
     tested: np.ndarray
+    hairy: np.ndarray
     scalp: np.ndarray
     hairline: np.ndarray
     place: np.ndarray
@@ -106,11 +107,12 @@ def _build(model: MorphableModel, size: int) -> AtlasMaps:
     below = _largest_part(masks.get("neck", none) | masks.get("ears", none), lengths)
     # Without these masks the border is that of the face; eye sockets and mouth open inside it.
     outside = scalp | below if below.any() else ~(masks["face"] | (kind != SKIN))
-    from_border, from_below, from_scalp = (_depth_inside(~area, lengths, kind == SKIN) for area in (outside, below, scalp))
+    hairline = _hairline(vertices, scalp, outside, lengths)
+    from_border, from_below, from_hair = (_depth_inside(~area, lengths, kind == SKIN) for area in (outside, below, hairline))
     # Beside the face, from the temples down, hair hangs more often than not.
     middle = (vertices[:, 2].min() + vertices[:, 2].max()) / 2
     sideways = np.degrees(np.arctan2(np.abs(vertices[:, 0]), vertices[:, 2] - middle))
-    frontal = 1.0 - smoothstep(sideways, 36.0, 48.0)
+    frontal = 1.0 - smoothstep(sideways, 34.0, 46.0)
     place_of = np.zeros((len(vertices), 2), np.float32)
     place_of[faces.numpy().ravel()] = place[uv_faces.numpy().ravel()]
 
@@ -123,7 +125,8 @@ def _build(model: MorphableModel, size: int) -> AtlasMaps:
         face=spread(fragments, faces, smoothstep(from_border, 0.0, 14.0)),
         mirror=_mirror_maps(fragments, place, faces.numpy(), uv_faces.numpy(), model.symmetry.cpu().numpy()),
         albedo=_resized(model.albedo_texture, size), trusted=smoothstep(from_border, 12.0, 35.0) * frontal,
-        tested=(1.0 - smoothstep(from_below, 12.0, 35.0) * frontal) * smoothstep(from_scalp, 12.0, 28.0), scalp=scalp, hairline=_hairline(vertices, scalp, outside, lengths), place=place_of, neighbours=neighbours,
+        tested=(1.0 - smoothstep(from_below, 12.0, 35.0) * frontal) * smoothstep(from_hair, 15.0, 32.0),
+        hairy=1.0 - smoothstep(from_hair, 15.0, 32.0), scalp=scalp, hairline=hairline, place=place_of, neighbours=neighbours,
         degree=np.asarray(neighbours.sum(axis=1), np.float32).reshape(-1), padding=padding, far=far,
     )
 

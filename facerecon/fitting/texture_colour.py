@@ -18,7 +18,8 @@ from facerecon.geometry.compiled import compiled
 LOW_SIZE = 256
 """Texels on a side at which broad colour is compared."""
 
-_DARKEST = 0.02
+_DARKEST = 0.035
+_TINT_LIMIT = 0.16
 # Lengths on the surface in mm: details smaller than the first are left to the layers, beyond the second the mean rules.
 _DETAIL_MM, _REACH_MM = 4.0, 60.0
 
@@ -121,15 +122,15 @@ def _conjugate_gradients(starts, columns, weights, diagonal, wanted, iterations,
     return x
 
 
-def unlike_skin(ratio: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How far colours are from what the surface should have there: (..., 3) log ratios -> (...), 1 is the limit.
+def unlike(ratio: np.ndarray, expected: np.ndarray, *, brightness_limit: float = 0.45) -> np.ndarray:
+    """How far colours are from what a surface should have there: (..., 3) log ratios -> (...), where 1 is the limit.
 
-    Brightness may differ by a factor 1.6 (light and shadow), hue and saturation by much less.
+    Brightness may differ by a factor exp(brightness_limit), about 1.6 for light and shadow; hue and saturation by much less.
     """
     difference = ratio - expected
     brightness = difference.mean(axis=-1)
     tint = difference - brightness[..., None]
-    return np.sqrt((brightness / 0.45) ** 2 + (tint**2).sum(axis=-1) / 0.14**2)
+    return np.sqrt((brightness / brightness_limit) ** 2 + (tint**2).sum(axis=-1) / _TINT_LIMIT**2)
 
 
 def _sample(image: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:

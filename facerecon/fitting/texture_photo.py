@@ -26,12 +26,13 @@ class PhotoSamples:
     Attributes:
         colour: (S, S, 3) float32 in [0, 1]; means nothing where `weight` is 0.
         weight: (S, S) float32 in [0, 1]: 0 where the texel is hidden, turned away, near a silhouette, or outside the photo.
-        facing: (S, S) float32, cosine between normal and view.
+        clearance: (S, S) float32, mm in the photo's plane from the head's silhouette, beyond which the background begins if
+            the fit is off; 0 for hidden texels.
     """
 
     colour: np.ndarray
     weight: np.ndarray
-    facing: np.ndarray
+    clearance: np.ndarray
 
 
 def sample_photo(maps: AtlasMaps, vertices: torch.Tensor, normals: torch.Tensor, camera: ScaledOrthographicPose | PerspectiveCamera,
@@ -52,12 +53,12 @@ def sample_photo(maps: AtlasMaps, vertices: torch.Tensor, normals: torch.Tensor,
     texels = maps.spread(torch.cat([projected, normals[:, 2:]], dim=1).numpy())
     x, y, depth, facing = (np.ascontiguousarray(texels[..., channel]) for channel in range(4))
 
-    weight = seen.visibility(x, y, depth, skin=maps.skin)
+    weight, clearance = seen.visibility(x, y, depth, skin=maps.skin)
     weight *= smoothstep(facing, *facing_range)
     border = np.minimum(np.minimum(x, pixels.shape[1] - 1 - x), np.minimum(y, pixels.shape[0] - 1 - y)) / px_per_mm
     weight *= smoothstep(border, 0.0, 4.0)
     weight[~maps.covered] = 0.0
-    return PhotoSamples(_colours(pixels, x, y, maps, weight), weight, facing)
+    return PhotoSamples(_colours(pixels, x, y, maps, weight), weight, clearance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,19 +99,20 @@ class _DepthImage:
 
         from_any = distance(jump >= max(_STEP_MM, climb))
         from_step = distance((jump >= max(_STEP_MM, climb)) & ~opening)
-        from_cliff = distance((jump >= max(_CLIFF_MM, climb)) & ~opening)
+        from_cliff = distance((jump >= max(_CLIFF_MM, climb)) & ~opening | ~covered)
         return cls(depth, from_any, from_step, from_cliff, origin, factor, depth_unit)
 
-    def visibility(self, x: np.ndarray, y: np.ndarray, depth: np.ndarray, *, skin: np.ndarray) -> np.ndarray:
-        """1 for texels on the visible surface and clear of edges, 0 for hidden ones and those at an edge."""
+    def visibility(self, x: np.ndarray, y: np.ndarray, depth: np.ndarray, *, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """1 for texels on the visible surface and clear of edges, 0 for hidden ones and those at an edge; and the clearance."""
         column = ((x - self.origin[0]) * self.factor).astype(np.float32)
         row = ((y - self.origin[1]) * self.factor).astype(np.float32)
         nearest = cv2.remap(self.depth, column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=-np.inf)
         behind = (depth - nearest) / self.depth_unit
         # Eyeballs and teeth lie in narrow gaps: they keep less distance from the lids and lips than skin does from the nose.
         step, cliff, gap = (cv2.remap(image, column, row, cv2.INTER_LINEAR) for image in (self.from_step, self.from_cliff, self.from_any))
-        clear = np.where(skin > 0.5, smoothstep(step, 0.8, 2.5) * smoothstep(cliff, 2.0, 6.0), smoothstep(gap, 0.3, 1.0))
-        return clear * (behind < _BEHIND_MM)
+        clear = np.where(skin > 0.5, smoothstep(step, 0.8, 2.5), smoothstep(gap, 0.3, 1.0)) * 1.0
+        visible = behind < _BEHIND_MM
+        return clear * visible, cliff * visible
 
 
 def _pixels_per_mm(projected: torch.Tensor, vertices: torch.Tensor, maps: AtlasMaps) -> float:

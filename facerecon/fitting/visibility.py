@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from facerecon.fitting.rows import landmark_rows
 from facerecon.geometry.cameras import ScaledOrthographicPose
-from facerecon.geometry.normals import vertex_normals
 from facerecon.morphable.model import MorphableModel
 from facerecon.render.rasterizer import rasterize
 
@@ -34,7 +34,7 @@ def landmark_visibility(model: MorphableModel, vertices: torch.Tensor, pose: Sca
     """How visible each landmark of a posed mesh is: (N,) float32 in [0, 1].
 
     A landmark is hidden (0) when another part of the head is more than 6 mm in front of it; else its weight falls smoothly from
-    1 where the surface faces the camera to 0 where it turns away by more than 96 degrees. Not differentiable.
+    1 where the mean face around it looks at the camera to 0 where it turns away by more than 96 degrees. Not differentiable.
 
     Args:
         model: gives faces and embedding.
@@ -45,8 +45,7 @@ def landmark_visibility(model: MorphableModel, vertices: torch.Tensor, pose: Sca
         embedding = model.embeddings[scheme]
         faces = model.faces.cpu().numpy()
         vertices = vertices.detach()
-        normals = embedding.locate(vertex_normals(vertices, model.faces).cpu().double().numpy(), faces)
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        normals = landmark_rows(model, scheme).normals
         facing = facing_weight(normals, pose.rotation.cpu().double().numpy(), start=-0.1, end=0.15, least=0.0)
 
         # The test does not depend on the photo's resolution: the head is drawn at a fixed size.

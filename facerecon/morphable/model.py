@@ -172,5 +172,5 @@ def _combine(name: str, coefficients: torch.Tensor, basis: torch.Tensor) -> torc
     check_shape(name, coefficients, ("...", basis.shape[0]))
     if coefficients.dtype != basis.dtype:
         raise ArgumentError(f"{name}: wanted {basis.dtype}, got {coefficients.dtype}", code="dtype_invalid")
-    flat = basis.reshape(basis.shape[0], -1)
+    flat = basis.flatten(1)
     return (coefficients @ flat).unflatten(-1, basis.shape[1:])

@@ -10,9 +10,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-# MediaPipe, absl and TensorFlow Lite: "W0000 00:00:1795245747.514613    8049 file.cc:181] ...", and a few bare lines.
-_NATIVE = re.compile(rb"^(WARNING: (All log messages|Logging) before .*|[IWE]\d{4} \d\d:\d\d:\d\d.*\] .*|(INFO|WARNING): .*"
-                     rb"|.*(EGL|GL version|gl_context).*)$")
+_NATIVE = re.compile(
+    # MediaPipe, absl and TensorFlow Lite: "W0000 00:00:1795245747.514613    8049 file.cc:181] ...", and a few bare lines.
+    rb"^((WARNING: (All log messages|Logging) before |[IWE]\d{4} \d\d:\d\d:\d\d.*\] |INFO: |WARNING: )"
+    rb"|.*(EGL|GL version|gl_context)"
+    # libtiff names one of its functions; libjpeg and libpng name the file type.
+    rb"|(_?TIFF|Fax|ZIP|LZW|JPEG|PackBits|Lzma|ZSTD|LogLuv|PixarLog|ThunderDecode|NeXT|Dump)\w*: |tempfile\.tif: |MissingRequired: "
+    rb"|Estimate\w+: |More samples per pixel|Apparently should be|Corrupt JPEG data|Premature end of|libpng (error|warning): )")
 _lock = threading.Lock()
 _depth = 0
 _saved: int | None = None
