@@ -25,7 +25,7 @@ from facerecon.morphable.schemes import FLIPS
 from open_model import landmarks as marks
 from open_model.albedo import build_albedo
 from open_model.atlas import build_atlas
-from open_model.expressions import expression_basis
+from open_model.expressions import close_lids, expression_basis
 from open_model.heads import BaseHead, sample_heads
 from open_model.identity import HIDDEN_WEIGHT, SHOWN_WEIGHT, Identity, align_heads, principal_modes
 from open_model.population import iris_shift, population_offset, read_population
@@ -74,6 +74,7 @@ def main() -> None:
 
     turn = turn_about_x(UPRIGHT_PITCH_DEG)
     names, expressions = expression_basis(base, topology)
+    expressions = close_lids(expressions, mean, topology, embeddings["mediapipe478"])
     mean, basis, expressions = mean @ turn.T, basis @ turn.T, expressions @ turn.T
     points = {scheme: value.locate(mean, topology.faces) for scheme, value in embeddings.items()}
     masks = vertex_masks(topology, mean, read_region_maps(), points)

@@ -116,6 +116,8 @@ def aflw2000(
         over = "all" if not (outcome.complete and other.complete) else "found"
         comparison = compare(outcome.report.table, other.report.table, over=over)
         _write_comparison(comparison, output)
+        if plots:
+            _plot_comparison(outcome.report.table, other.report.table, output)
         print(json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False) if as_json else comparison.to_text(),
               end="\n" if as_json else "")
     if not quiet:
@@ -166,6 +168,15 @@ def _write_comparison(comparison, output: Path) -> None:
 
     write_atomic(output / "comparison.txt", comparison.to_text())
     write_atomic(output / "comparison.json", json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _plot_comparison(first, second, output: Path) -> None:
+    from facerecon.evaluation.plots import plot_ced, plot_error_by_yaw
+
+    for metric in ("nme2d", "dense3d", "yaw"):
+        if metric in first.metrics and metric in second.metrics:
+            plot_ced([first, second], output / f"compared_ced_{metric}.png", metric=metric)
+            plot_error_by_yaw([first, second], output / f"compared_by_yaw_{metric}.png", metric=metric)
 
 
 def _names(path: Path) -> tuple[str, ...]:

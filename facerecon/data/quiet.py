@@ -15,7 +15,7 @@ _NATIVE = re.compile(
     rb"^((WARNING: (All log messages|Logging) before |[IWE]\d{4} \d\d:\d\d:\d\d.*\] |INFO: |WARNING: )"
     rb"|.*(EGL|GL version|gl_context)"
     # libtiff names one of its functions; libjpeg and libpng name the file type.
-    rb"|(_?TIFF|Fax|ZIP|LZW|JPEG|PackBits|Lzma|ZSTD|LogLuv|PixarLog|ThunderDecode|NeXT|Dump)\w*: |tempfile\.tif: |MissingRequired: "
+    rb"|(_?TIFF|Fax|LibJpeg|ZIP|LZW|JPEG|PackBits|Lzma|ZSTD|LogLuv|PixarLog|ThunderDecode|NeXT|Dump)\w*: |tempfile\.tif: |MissingRequired: "
     rb"|Estimate\w+: |More samples per pixel|Apparently should be|Corrupt JPEG data|Premature end of|libpng (error|warning): )")
 _lock = threading.Lock()
 _depth = 0

