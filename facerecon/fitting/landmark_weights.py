@@ -14,10 +14,10 @@ GROUP_WEIGHTS = {"right eye": 3.0, "left eye": 3.0, "right iris": 3.0, "left iri
 
 # Standard deviation, in mm, that one of MediaPipe's 478 landmarks is given. Their errors are not independent (one face is some
 # hundred independent numbers), so this is larger than the error of one of them; schemes with fewer points get a smaller one.
-SIGMA_DENSE_MM, DENSE_COUNT, SIGMA_LEAST_MM = 5.0, 478, 2.0
+SIGMA_DENSE_MM, DENSE_COUNT, SIGMA_LEAST_MM = 3.5, 478, 1.5
 
 # Actions that pose and identity can imitate, or that the landmarks hardly see, cost more than the others.
-EXPRESSION_SPARSE, EXPRESSION_RIDGE = 4.0, 2.0
+EXPRESSION_SPARSE, EXPRESSION_RIDGE = 14.0, 7.0
 EXPRESSION_FACTORS = {
     "cheekPuff": 4.0, "tongueOut": 8.0, "jawForward": 4.0, "jawLeft": 2.0, "jawRight": 2.0, "mouthLeft": 2.0, "mouthRight": 2.0,
     "eyeBlinkLeft": 0.4, "eyeBlinkRight": 0.4, "eyeSquintLeft": 0.7, "eyeSquintRight": 0.7, "jawOpen": 0.5,

@@ -23,9 +23,9 @@ from facerecon.render.colour import ColourRender, render_colour
 from facerecon.render.fragments import Fragments
 
 # Weight of the mean colour distance against landmarks and priors.
-PHOTO_WEIGHT = 400.0
+PHOTO_WEIGHT = 800.0
 # Weight of the priors on albedo and light. Pixels outnumber them; they decide what the pixels cannot: how much of a tone is skin.
-COLOUR_PRIOR = 0.02
+COLOUR_PRIOR = 0.04
 # Surfaces that turn away this far (cosine to the viewer) are not compared: their pixels are mixed with what is behind.
 FACING_LEAST = 0.3
 MARGIN = 0.06

@@ -19,7 +19,7 @@ from facerecon.morphable.parameters import FaceParameters
 from facerecon.render.harmonics import sh_basis
 
 _LEAST_KNOWN = 20.0
-"""Vertices' worth of photo below which eyes or mouth take their brightness from the skin instead."""
+"""Vertices' worth of photo below which the brightness of eyes and mouth, or the hair's colour, is not read from it."""
 
 _HAIR_HOLD = 0.3
 """How firmly the scalp keeps the hair's colour, against 1 for skin that the photo shows: low, for a soft hairline."""
@@ -69,8 +69,8 @@ def bake_texture(model: MorphableModel, parameters: FaceParameters, pixels: np.n
     pixels = check_shape("pixels", np.asarray(pixels), (None, None, 3))
     if pixels.dtype != np.uint8 or not pixels.size:
         raise ArgumentError(f"pixels: wanted a non-empty uint8 image, got {pixels.dtype} {pixels.shape}", code="dtype_invalid")
-    low, high = (check_range("facing_range", float(value), 0.0, 1.0) for value in facing_range)
-    if not low < high:
+    start, full = (check_range("facing_range", float(value), 0.0, 1.0) for value in facing_range)
+    if not start < full:
         raise ArgumentError(f"facing_range: wanted a lower and a higher cosine, got {facing_range}")
     maps = atlas_maps(model, int(size))
     with torch.no_grad():
@@ -79,7 +79,7 @@ def bake_texture(model: MorphableModel, parameters: FaceParameters, pixels: np.n
         normals = parameters.pose.light_frame(vertex_normals(vertices, model.faces))
         tone = (model.albedo(parameters.albedo) / model.albedo_mean.clamp_min(0.02)).clamp(0.3, 3.0).cpu().numpy()
         shading = (sh_basis(normals) @ parameters.illumination).cpu().numpy() if delight else None
-        photo = sample_photo(maps, vertices.cpu(), normals.cpu(), parameters.pose.to("cpu"), pixels, facing_range=(low, high))
+        photo = sample_photo(maps, vertices.cpu(), normals.cpu(), parameters.pose.to("cpu"), pixels, facing_range=(start, full))
 
     # The skin takes the fitted tone as a whole; its details come from the photo, and the rest by matching to it.
     tone[maps.kind != EYES] = np.median(tone[maps.trusted > 0.5], axis=0) if (maps.trusted > 0.5).any() else 1.0
@@ -181,6 +181,7 @@ def _finished(maps: AtlasMaps, colour: np.ndarray) -> np.ndarray:
 def _sources(maps: AtlasMaps, model: MorphableModel, weight: np.ndarray, from_mirror: np.ndarray) -> TextureSources:
     rest = np.where(maps.covered, 1.0 - weight - from_mirror, 0.0).astype(np.float32)
     layers = {"photo": weight.astype(np.float32), "mirrored": np.where(maps.covered, from_mirror, 0.0).astype(np.float32), "model": rest}
-    face = (maps.spread(model.masks["face"].float().cpu().numpy()) > 0.5) & maps.covered
+    inside = model.masks.get("face", torch.ones(len(model.mean), dtype=torch.bool))
+    face = (maps.spread(inside.float().cpu().numpy()) > 0.5) & maps.covered
     shares = {name: float(layer[face].mean()) if face.any() else 0.0 for name, layer in layers.items()}
     return TextureSources(**layers, shares=shares)

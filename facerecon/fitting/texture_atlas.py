@@ -97,16 +97,16 @@ def _build(model: MorphableModel, size: int) -> AtlasMaps:
         raise ArgumentError(f"size: no texel of a {size} x {size} atlas meets the model's charts")
 
     masks = {name: mask.cpu().numpy() for name, mask in model.masks.items()}
+    none = np.zeros(len(model.mean), bool)
     kind = np.full(len(model.mean), SKIN)
-    kind[masks["eyes"]] = EYES
-    kind[masks["mouth"]] = MOUTH
+    kind[masks.get("eyes", none)] = EYES
+    kind[masks.get("mouth", none)] = MOUTH
     vertices = model.mean.cpu().numpy().astype(np.float64)
     neighbours, lengths = _surface_graph(vertices, faces.numpy())
-    none = np.zeros(len(vertices), bool)
     scalp = masks.get("scalp", none)
     below = _largest_part(masks.get("neck", none) | masks.get("ears", none), lengths)
     # Without these masks the border is that of the face; eye sockets and mouth open inside it.
-    outside = scalp | below if below.any() else ~(masks["face"] | (kind != SKIN))
+    outside = scalp | below if below.any() else ~(masks.get("face", ~none) | (kind != SKIN))
     hairline = _hairline(vertices, scalp, outside, lengths)
     from_border, from_below, from_hair = (_depth_inside(~area, lengths, kind == SKIN) for area in (outside, below, hairline))
     # Beside the face, from the temples down, hair hangs more often than not.

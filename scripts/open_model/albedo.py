@@ -121,10 +121,12 @@ def paint_maps(topology: Topology, mean: np.ndarray, masks: dict[str, np.ndarray
     part_tongue = (topology.matrix @ (topology.part == 1).astype(float)) > 0.5
     angle = np.degrees(np.arccos(np.clip(topology.gaze_directions()[:, 2], -1, 1)))
     under = points[[41, 46]].mean(axis=0) * [0, 1, 1] + [abs(points[46, 0]), -9, 0]
-    return {"brow": brow(BROW_THICKNESS), "brow edge": np.clip(brow(1.5 * BROW_THICKNESS) - brow(0.75 * BROW_THICKNESS), 0, 1), "lips": lips,
+    edge = brow(1.5 * BROW_THICKNESS) - brow(0.75 * BROW_THICKNESS)
+    return {"brow": brow(BROW_THICKNESS), "brow edge": np.clip(edge, 0, 1), "lips": lips,
             "beard": _smooth(beard, topology.faces, 3), "moustache": moustache,
             "cheeks": np.clip(blob(dense[425] * [1, 1, 1], (15, 14)) + 0.8 * blob(points[30], (7, 7)), 0, 1),
-            "under eye": np.clip(blob(under, (12, 4.5)), 0, 1), "scalp": _smooth(masks["scalp"].astype(float), topology.faces, 10),
+            "under eye": np.clip(blob(under, (12, 4.5)), 0, 1),
+            "scalp": _smooth(masks["scalp"].astype(float), topology.faces, 10),
             "eye": eye, "white": np.clip((angle - 23) / 4, 0, 1), "tongue": part_tongue.astype(float),
             "lashes": _lash_line(topology, masks, mean, landmarks)}
 

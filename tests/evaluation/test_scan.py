@@ -96,6 +96,7 @@ def test_scale_is_fitted_only_when_asked(files):
     metrical, free = run(files, landmarks=path), run(files, landmarks=path, scale="landmarks")
     assert metrical.statistics()["mean"] > 0.5 > 0.05 > free.statistics()["mean"]
     assert "metrical" in metrical.facts["mesh scale"] and free.facts["mesh scale"].startswith("0.9259")
+    assert "0.00 mm apart" in free.facts["start"] and "0.00 mm apart" not in metrical.facts["start"]
     with pytest.raises(ArgumentError, match="needs --landmarks"):
         run(files, landmarks=None, scale="landmarks")
 

@@ -87,6 +87,19 @@ def test_a_shift_in_depth_costs_nothing_unless_it_is_not_taken_out(truths, meshe
     np.testing.assert_allclose(raw.metrics["dense3d"], 40 / box_size(meshes), rtol=1e-6)
 
 
+def test_whose_mean_depth_is_aligned(truths, meshes, dense, sparse_miss):
+    # Only the 68 vertices come 10 px nearer: aligned by them everything else is 10 px off, aligned by all hardly anything.
+    moved = meshes.copy()
+    moved[:, dense.keypoints, 2] -= 10
+    source = InMemory([Prediction(name=truth.name, landmarks68=truth.landmarks68, vertices=mesh)
+                       for truth, mesh in zip(truths, moved)])
+    share = 68 / meshes.shape[1]
+    for z_align, mean in (("mean_region", 10 * (2 * share * (1 - share))), ("mean_68", 10 * (1 - share)),
+                          ("none", 10 * share)):
+        result = table(source, truths, dense, sparse_miss, preset("sadrnet", region="full53215", z_align=z_align))
+        np.testing.assert_allclose(result.metrics["dense3d"], mean / box_size(meshes), rtol=1e-4)
+
+
 def test_a_similarity_of_the_truth_reconstructs_it(truths, meshes, dense, sparse_miss):
     turn = rotation_from_euler_deg([10.0, 25.0, -5.0])
     result = table(predictions(truths, meshes, lambda points: 0.8 * points @ turn.T + [9, -4, 2]), truths, dense, sparse_miss)
