@@ -30,8 +30,8 @@ class FaceFinder:
 
     MTCNN on a pyramid of the photo (lenient on windows over 6 % of its longer side, strict below) and MediaPipe's detector
     on the whole photo give candidates. Each is cut out with a margin, the right way round and upright by its eye line, and
-    given to MediaPipe, whose landmarks are kept only where they agree with the candidate. A photo without a certain face is looked at again turned by
-    90, 180 and 270 degrees, then with a border around it, then for faces down to 12 px.
+    given to MediaPipe, whose landmarks are kept only where they agree with the candidate. A photo without a certain face is
+    looked at again turned by 90, 180 and 270 degrees, then with a border around it, then for faces down to 12 px.
 
     Args:
         landmarker: MediaPipe `.task` file; default as `facerecon.detection.find_landmarker`.

@@ -16,6 +16,17 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes in /proc")
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums have one order, in this process as in those that the tests start, so that results can be compared by the byte."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def start(*words) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "facerecon", *map(str, words)], env=environment, stdout=subprocess.PIPE,

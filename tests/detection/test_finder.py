@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from facerecon.data import load_image
 from facerecon.data.orientation import apply_orientation, to_stored_frame
 from facerecon.detection import FaceFinder
 from facerecon.detection.boxes import iou
+from facerecon.detection.candidates import Candidate
+from facerecon.detection.description import SURE_LOGIT, describe
 from facerecon.errors import ArgumentError, FaceError
 
 
@@ -164,6 +167,24 @@ def test_a_face_that_fills_the_photo(finder, portraits, found):
         (face,) = finder.find(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
         assert "partial" in face.flags
         assert distance(face.points478 + (x0, y0, 0), original.points478) < 0.08 * original.size
+
+
+def test_missing_landmarks_are_looked_for_in_the_mirror(finder, portraits, found):
+    class OnlyMirrored:
+        """A landmarker that sees a face in mirror images alone, as happens near a profile."""
+
+        find = finder._landmarker.find
+
+        @staticmethod
+        def landmarks(pixels, *, mirrored=False):
+            return finder._landmarker.landmarks(pixels, mirrored=True) if mirrored else []
+
+    (original,) = found[1]
+    candidate = Candidate(original.box.astype(float), SURE_LOGIT, original.points5.astype(float), "mtcnn")
+    face = describe(portraits[1], [candidate], OnlyMirrored)
+    assert distance(face.points478, original.points478) < 0.03 * original.size
+    assert face.blendshapes["mouthSmileLeft"] == pytest.approx(original.blendshapes["mouthSmileLeft"], abs=0.25)
+    assert describe(portraits[1], [replace(candidate, logit=SURE_LOGIT - 1)], OnlyMirrored).points478 is None
 
 
 @pytest.mark.parametrize("what", ["half hidden", "mouth hidden", "cartoon", "statue", "mirror pair"])
