@@ -13,6 +13,7 @@ import torch
 from facerecon.checks import check_choice, check_range
 from facerecon.data import load_image
 from facerecon.detection import DetectedFace, FaceFinder
+from facerecon.detection.confidence import ACCEPTED
 from facerecon.errors import ArgumentError, BackendError, FaceError, FaceReconError
 from facerecon.fitting import FitResult, bake_texture, fit_landmarks, refine_photometric
 from facerecon.morphable import MorphableModel, load_model
@@ -130,9 +131,15 @@ class FaceReconstructor:
 
     def _in_box(self, pixels: np.ndarray, box: Sequence[float]) -> DetectedFace | FaceReconError:
         try:
-            return self._finder.landmarks_in_box(pixels, box)
+            face = self._finder.landmarks_in_box(pixels, box)
         except FaceReconError as error:
             return error
+        if "too_small" in face.flags:
+            return FaceError(f"box {list(box)}: wanted a face of at least 24 px, got {face.size:.0f} px", code="face_too_small")
+        # The caller vouches for the box, but where neither detector nor landmarks see a face there is nothing to fit.
+        if face.points478 is None and face.confidence < ACCEPTED:
+            return FaceError(f"box {list(box)}: no face found in it; check the box, its order is x0, y0, x1, y1", code="no_face")
+        return face
 
     def _reconstruct(self, loaded: Any, face: DetectedFace, index: int, timings: dict[str, float]) -> Reconstruction:
         pixels = loaded.pixels

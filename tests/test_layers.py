@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "facerecon"
 LAYERS = {
-    "errors": 0, "checks": 0, "assets": 0, "files": 0,
+    "errors": 0, "checks": 0, "assets": 0, "files": 0, "lazy": 0,
     "geometry": 1,
     "morphable": 2, "render": 2, "gmda": 2, "detection": 2, "export": 2, "data": 2, "metrics": 2,
     "alignment": 3, "pncc": 3, "mofa": 3, "fitting": 3,

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from facerecon.lazy import lazy_exports
 
-_HOME = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "load_image": "images",
     "LoadedImage": "images",
     "BACKGROUND": "colour",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    # Public names load their module on first use, so that `import facerecon` stays light.
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+})

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+from facerecon.lazy import lazy_exports
 
-_HOMES = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "FitResult": "result",
     "fit_landmarks": "landmark_fit",
     "refine_photometric": "photometric",
     "estimate_view": "initial_pose",
     "landmark_visibility": "visibility",
     "bake_texture": "texture",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+})

@@ -53,7 +53,7 @@ def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResu
                             f"{getattr(pixels, 'dtype', '')}", code="shape_invalid")
     check_range("size", size, 32, 1024)
     problem = SynthesisProblem(model, pixels, start, size=size)
-    search = _Search(problem)
+    search = ColourSearch(problem)
     if float(search.weight.sum()) < MINIMUM_PIXELS:
         return start.replace(flags=(*start.flags, "photometric_skipped"))
     for step in range(rounds):
@@ -67,7 +67,7 @@ def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResu
     return _result(model, start, problem, search)
 
 
-class _Search:
+class ColourSearch:
     """The present state with its picture, and the energies of the states before."""
 
     def __init__(self, problem: SynthesisProblem) -> None:
@@ -197,7 +197,7 @@ class _Search:
         return (jacobian.T @ jacobian).double().numpy()
 
 
-def _result(model: MorphableModel, start: FitResult, problem: SynthesisProblem, search: _Search) -> FitResult:
+def _result(model: MorphableModel, start: FitResult, problem: SynthesisProblem, search: ColourSearch) -> FitResult:
     state, view = search.state, search.state.view
     pose = problem.crop.to_photo(problem.pose(state))
     split = problem.landmarks.split

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+from facerecon.lazy import lazy_exports
 
-_HOMES = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "EulerDegrees": "rotations",
     "euler_deg_to_matrix_aflw": "rotations",
     "matrix_to_euler_deg_aflw": "rotations",
@@ -23,16 +23,4 @@ _HOMES = {
     "procrustes": "alignment",
     "loop_subdivide": "subdivision",
     "midpoint_subdivide": "subdivision",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+})

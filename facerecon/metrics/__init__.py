@@ -5,9 +5,9 @@ Nothing here knows a model, a dataset or a network. Errors are fractions; multip
 
 from __future__ import annotations
 
-import importlib
+from facerecon.lazy import lazy_exports
 
-_HOMES = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "BIN_NAMES": "aggregate",
     "YAW_EDGES": "aggregate",
     "Summary": "aggregate",
@@ -37,16 +37,4 @@ _HOMES = {
     "reconstruction_error": "reconstruction",
     "point_to_point": "sparse",
     "sparse_nme": "sparse",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+from facerecon.lazy import lazy_exports
 
-_HOMES = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "MorphableModel": "model",
     "load_model": "model",
     "FaceParameters": "parameters",
@@ -15,18 +15,5 @@ _HOMES = {
     "LandmarkEmbedding": "embedding",
     "embed_points": "embedding",
     "normalised_coordinate_code": "ncc",
-}
-
-__all__ = sorted([*_HOMES, "schemes"])
-
-
-def __getattr__(name: str):
-    if name == "schemes":
-        return importlib.import_module(f"{__name__}.schemes")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    "schemes": "schemes",
+})

@@ -98,6 +98,13 @@ def test_boxes_that_hold_no_face_are_refused(reconstructor, portrait, box):
     assert caught.value.code == "box_invalid" and "box" in caught.value.message
 
 
+@pytest.mark.parametrize(("box", "code"), [((2, 2, 70, 70), "no_face"), ((90, 60, 100, 70), "face_too_small")])
+def test_boxes_without_a_face_or_with_a_tiny_one_make_no_mesh(reconstructor, portrait, box, code):
+    with pytest.raises(FaceError) as caught:
+        reconstructor(portrait(0), boxes=[box])
+    assert caught.value.code == code
+
+
 def test_no_boxes_at_all_are_refused(reconstructor, portrait):
     with pytest.raises(FaceError) as caught:
         reconstructor(portrait(0), boxes=[])

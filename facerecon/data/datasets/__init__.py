@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from facerecon.lazy import lazy_exports
 
-_HOME = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "FaceDataset": "dataset",
     "Inventory": "dataset",
     "FaceSample": "sample",
@@ -22,16 +21,4 @@ _HOME = {
     "camera_from_zhu": "zhu",
     "zhu_from_camera": "zhu",
     "zhu_rotation": "zhu",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+})

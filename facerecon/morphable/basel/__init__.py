@@ -6,10 +6,9 @@ The licensed files are read once, in a child process with limits (`convert_basel
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from facerecon.lazy import lazy_exports
 
-_HOME = {
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "Conversion": "convert",
     "convert_basel": "convert",
     "BaselFiles": "job",
@@ -27,16 +26,4 @@ _HOME = {
     "assemble": "assemble",
     "patch_faces": "patches",
     "trim_index": "patches",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+})
