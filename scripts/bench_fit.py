@@ -4,9 +4,9 @@
     ./scripts/bench_fit                        # assets/portraits
     ./scripts/bench_fit FOLDER --no-render
 
-One face a photo (the largest). Distances are percent of sqrt(w h) of the landmarks' bounding box; colour differences are root mean
-square over pixels and channels, RGB in [0, 1], on visible skin (see FitResult). Times are medians after a warm-up, and mean
-something only on a machine that does nothing else.
+One face a photo (the largest). Distances are percent of sqrt(w h) of the landmarks' bounding box; colour differences are root
+mean square over pixels and channels, RGB in [0, 1], on visible skin (see FitResult). Times are medians after a warm-up, and
+mean something only on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def main() -> int:
 def bench_fits(model: MorphableModel, photos: list[Path], repeats: int) -> None:
     """Print one line for each photo and the summary."""
     print(f"model {model.name}, {len(photos)} photos, torch {torch.__version__} with {torch.get_num_threads()} threads\n")
-    print("photo                     landmarks %   after photo %   rmse skin  (covered   rmse all)   |id| max  sum expr  albedo max"
-          "     ms   photo ms  steps  flags")
+    print("photo                     landmarks %   after photo %   rmse skin  (covered   rmse all)   |id| max  sum expr  "
+          "albedo max     ms   photo ms  steps  flags")
     before, after, fit_ms, photo_ms = [], [], [], []
     with FaceFinder() as finder:
         for index, path in enumerate(photos):

@@ -33,6 +33,7 @@ from facerecon.morphable import LandmarkEmbedding, MorphableModel, load_model, w
 from facerecon.morphable.embedding import embed_points
 from facerecon.morphable.modelcheck import topology_sha256
 from facerecon.morphable.schemes import FLIPS, IBUG68_GROUPS, MEDIAPIPE478_GROUPS
+from open_model.landmarks import five_points
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parent / "assets" / "models" / "open-head.facemodel"
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--json", type=Path, default=JSON)
     parser.add_argument("--photos", type=int, default=3000, help="photos to look at")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="keep the detected landmarks in this .npz")
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
@@ -61,12 +62,14 @@ def main() -> None:
     clock = time.perf_counter()
     photos = read_landmarks(arguments.faces, arguments.photos, arguments.seed, arguments.cache)
     model = load_model(arguments.model)
-    print(f"{len(photos['points'])} photos with landmarks, {photos['neutral'].sum()} neutral ({time.perf_counter() - clock:.0f} s)")
+    print(f"{len(photos['points'])} photos with landmarks, {photos['neutral'].sum()} neutral "
+          f"({time.perf_counter() - clock:.0f} s)")
     dense = calibrate_dense(model, model.embeddings["mediapipe478"], photos["points"][photos["neutral"]], arguments.rounds)
     sparse = calibrate_sparse(model, model.embeddings["ibug68"], dense, photos)
     embeddings = {"mediapipe478": dense, "ibug68": sparse}
-    print(f"moved: mediapipe478 {moved_mm(model, 'mediapipe478', dense):.2f} mm, ibug68 {moved_mm(model, 'ibug68', sparse):.2f} mm "
-          f"(root mean square; {time.perf_counter() - clock:.0f} s)")
+    embeddings["five"] = five_points(embeddings)
+    moved = ", ".join(f"{scheme} {moved_mm(model, scheme, value):.2f} mm" for scheme, value in embeddings.items())
+    print(f"moved: {moved} (root mean square; {time.perf_counter() - clock:.0f} s)")
     if arguments.dry_run:
         return
     with_embeddings(arguments.model, embeddings)
@@ -265,27 +268,18 @@ def move(model: MorphableModel, embedding: LandmarkEmbedding, shift: np.ndarray,
 
 
 def put(model: MorphableModel, embedding: LandmarkEmbedding, points: np.ndarray) -> LandmarkEmbedding:
-    """The closest places of the mean surface to `points` (N, 3), each on the connected part where its landmark was."""
+    """The closest places of the mean surface to `points` (N, 3): on an eyeball where the landmark was on one, else on skin."""
     mean, faces = model.mean.numpy(), model.faces.numpy()
-    part = surface_parts(faces)
+    corners = model.masks["eyes"].numpy()[faces]
+    on_eye, off_eye = corners.all(axis=1), ~corners.any(axis=1)
     centres = mean[faces].mean(axis=1)
     allowed = []
     for point, own in zip(points, embedding.triangle):
         # The closest surface of an eyelid may be the eyeball under it.
-        near = np.where(part == part[own], np.linalg.norm(centres - point, axis=1), np.inf)
+        near = np.where(on_eye if on_eye[own] else off_eye, np.linalg.norm(centres - point, axis=1), np.inf)
         allowed.append(np.flatnonzero(near < near.min() + 6.0))
     moved, _ = embed_points(points, mean, faces, allowed=allowed)
     return LandmarkEmbedding(moved.triangle, moved.barycentric, embedding.valid)
-
-
-def surface_parts(faces: np.ndarray) -> np.ndarray:
-    """(F,) number of the connected part that each triangle belongs to."""
-    import scipy.sparse
-    import scipy.sparse.csgraph
-
-    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = scipy.sparse.coo_matrix((np.ones(len(sides)), sides.T), shape=(faces.max() + 1,) * 2)
-    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][faces[:, 0]]
 
 
 def moved_mm(model: MorphableModel, scheme: str, embedding: LandmarkEmbedding) -> float:
@@ -304,10 +298,10 @@ def write_json(path: Path, model: MorphableModel, embeddings: dict[str, Landmark
     content = {"topology_sha256": topology_sha256(model.faces.numpy()), "embeddings": {}}
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        content["embeddings"] = before["embeddings"] if before["topology_sha256"] == content["topology_sha256"] else {}
+        content = before if before["topology_sha256"] == content["topology_sha256"] else content
     for scheme, value in embeddings.items():
-        content["embeddings"][scheme] = {"triangle": value.triangle.tolist(), "barycentric": np.round(value.barycentric, 6).tolist(),
-                                         "valid": value.valid.astype(int).tolist()}
+        content["embeddings"][scheme] = {"triangle": value.triangle.tolist(), "valid": value.valid.astype(int).tolist(),
+                                         "barycentric": np.round(value.barycentric, 6).tolist()}
     write_atomic(path, json.dumps(content) + "\n")
 
 

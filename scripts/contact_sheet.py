@@ -3,8 +3,8 @@
 
     python scripts/contact_sheet.py FOLDER -o docs/images/contact_sheet.jpg
 
-For each photo: the photo; the fitted mesh over it, with detected landmarks (green) and fitted ones (red); albedo and light drawn
-over the photo; the shape; the neutral face turned; and the face with the photo's texture turned.
+For each photo: the photo; the fitted mesh over it, with detected landmarks (green) and fitted ones (red); albedo and light
+drawn over the photo; the shape; the neutral face turned; and the face with the photo's texture turned.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def main() -> int:
     while len(rows) % options.columns:
         rows.append(np.full_like(rows[0], 240))
     height = len(rows) // options.columns
-    sheet = np.concatenate([np.concatenate(rows[index * height:(index + 1) * height]) for index in range(options.columns)], axis=1)
+    columns = [np.concatenate(rows[index * height:(index + 1) * height]) for index in range(options.columns)]
+    sheet = np.concatenate(columns, axis=1)
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, "JPEG" if options.output.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=88)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +102,8 @@ def panels(model: MorphableModel, pixels: np.ndarray, fit: FitResult, *, size: i
     fragments = rasterize(turned.scaled_image(2).project(vertices), model.faces, (2 * size, 2 * size))
     with torch.no_grad():
         textured = sample_texture(fragments, model.uv, model.uv_faces, torch.from_numpy(texture).float() / 255)
-        pictures = [photo, wire(model, photo, vertices, pose, fit, size), draw(vertices, pose, albedo, parameters.illumination,
-                                                                              shown, photo),
+        pictures = [photo, wire(model, photo, vertices, pose, fit, size),
+                    draw(vertices, pose, albedo, parameters.illumination, shown, photo),
                     draw(vertices, pose, grey, CLAY_LIGHT, None, ground),
                     draw(neutral, turned_pose(neutral, size, yaw=38.0), grey, CLAY_LIGHT, None, ground),
                     over(textured, fragments, None, ground)]

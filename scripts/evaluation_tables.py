@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from facerecon.evaluation.benchmark import Benchmark, write_outcome  # noqa: E402
 from facerecon.evaluation.methods import MethodSpec  # noqa: E402
+from facerecon.evaluation.plots import plot_ced, plot_error_by_yaw  # noqa: E402
 from facerecon.evaluation.predict import DatasetSpec  # noqa: E402
 from facerecon.evaluation.protocol import preset  # noqa: E402
 from facerecon.evaluation.report import Report  # noqa: E402
@@ -26,6 +27,8 @@ from facerecon.files import write_atomic  # noqa: E402
 BEGIN, END = "<!-- tables of scripts/evaluation_tables.py: begin -->", "<!-- tables of scripts/evaluation_tables.py: end -->"
 COLUMNS = (("nme2d", "NME 68, 2D %"), ("dense2d", "Dense 2D %"), ("dense3d", "Dense 3D %"), ("rec", "3D rec. %"),
            ("yaw", "yaw MAE °"), ("geodesic", "geodesic °"))
+
+PLOTTED = ("mean_posed", "fit_open", "fit_basel")
 
 
 def runs(basel: str) -> dict[str, tuple[MethodSpec, str]]:
@@ -60,7 +63,7 @@ def evaluate(name: str, title: str, folder: Path, basel: Path, output: Path, wor
     """One table."""
     config = preset("sadrnet", region="open_face")
     benchmark = Benchmark(DatasetSpec(str(folder)), basel=basel)
-    rows = []
+    rows, drawn = [], []
     for run, (spec, options) in runs(str(basel)).items():
         if run in skip:
             continue
@@ -68,10 +71,14 @@ def evaluate(name: str, title: str, folder: Path, basel: Path, output: Path, wor
         predictions = benchmark.predict(spec, goal / "predictions", workers=workers, overwrite=True)
         outcome = write_outcome(benchmark.score(predictions, config), goal)
         table = outcome.report.table
+        if run in PLOTTED:
+            drawn.append(table)
         label = ", ".join(str(table.context[key]) for key in ("method", "model", "crop_from") if table.context.get(key))
         rows.append(f"| {label} | {int(table.found.sum())} / {len(table)} | {bins(outcome.report)} | "
                     + " | ".join(cell(outcome.report, metric) for metric, _ in COLUMNS) + f" | `{options}` |")
         print(rows[-1], file=sys.stderr)
+    plot_ced(drawn, output / f"evaluation_ced_{name}.png")
+    plot_error_by_yaw(drawn, output / f"evaluation_by_yaw_{name}.png")
     head = ["method, model, crop", "found", "NME by yaw bin, mean of bins", *(column for _, column in COLUMNS), "options"]
     return "\n".join([f"**{title}**: {benchmark.title}; preset {config.title}; landmark truth pt3d_68; dense truth {benchmark.dense.title}; "
                       f"mean over all images [95 % interval], misses as the mean face.", "",
@@ -90,8 +97,10 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = ["Each row is `facerecon evaluate aflw2000 DIR --basel BASEL --region open_face -o OUT` with the options of its last column; BASEL "
              "is the 40 + 10 model. All rows: `python scripts/evaluation_tables.py --basel BASEL --samples DIR --synthetic DIR -o OUT`.\n"]
-    for name, title, folder in (("samples", "Real photos", arguments.samples), ("synthetic", "Synthetic benchmark", arguments.synthetic)):
+    done: list[str] = []
+    for name, title, folder in (("samples", "Real photos", arguments.samples), ("synthetic", "Synthetic benchmark (rendered faces, no photos)", arguments.synthetic)):
         if folder is not None:
+            done.append(name)
             parts.append(evaluate(name, title, folder, arguments.basel, arguments.output, arguments.workers, set(arguments.skip)))
     text = "\n".join(parts)
     print(text)
@@ -99,6 +108,10 @@ def main() -> None:
         path = ROOT / "docs" / "evaluation.md"
         before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
+        for name in done:
+            for kind in ("ced", "by_yaw"):
+                picture = f"evaluation_{kind}_{name}.png"
+                write_atomic(ROOT / "docs" / "images" / picture, (arguments.output / picture).read_bytes())
         write_atomic(path, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 

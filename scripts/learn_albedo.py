@@ -3,8 +3,8 @@
 
     python scripts/learn_albedo.py FACES_FOLDER [--model assets/models/open-head.facemodel]
 
-FACES_FOLDER holds `faces.jsonl` and `faces-NN.tar` with permissively licensed colour photos. Each near-frontal face is fitted; what
-its colours, divided by the fitted light, differ from the fitted albedo is collected at the vertices, left and right averaged
+FACES_FOLDER holds `faces.jsonl` and `faces-NN.tar` with permissively licensed colour photos. Each near-frontal face is fitted;
+what its colours, divided by the fitted light, differ from the fitted albedo is collected at the vertices, left and right averaged
 (what is lopsided is light, not skin). The mean difference corrects the mean albedo and its texture: shade in the eye
 sockets and beside the nose, real lips and brows. Principal components of the rest become further albedo modes, N(0,1) like
 the others. Both fade out beyond the face. Run it after calibrate_landmarks.py, once for each build of the model.

@@ -23,6 +23,9 @@ from facerecon.evaluation.score import score
 from facerecon.evaluation.scores import ScoreTable
 from facerecon.evaluation.truth import DenseTruth, FaceTruth, truth_from_sample
 
+# Beside the images of a rendered benchmark (scripts/make_synthetic_aflw.py).
+SYNTHETIC = "synthetic.json"
+
 
 class Benchmark:
     """AFLW2000-3D in a folder, ready to score any number of methods.
@@ -88,6 +91,8 @@ class Benchmark:
     @property
     def title(self) -> str:
         """Name and completeness for tables: "AFLW2000-3D, 16 of 2000 images"."""
+        if (Path(self.spec.folder) / SYNTHETIC).is_file():
+            return f"synthetic faces in AFLW2000-3D's layout, {len(self.samples)} images"
         inventory = self.samples.inventory
         expected = sum(wanted or 0 for _, _, wanted in inventory.parts)
         return f"{inventory.dataset}, {len(self.samples)}" + (f" of {expected} images" if expected else " images")

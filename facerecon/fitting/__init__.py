@@ -1,4 +1,4 @@
-"""One photo: pose and shape from landmarks, then albedo, light and detail by analysis through synthesis; texture from the photo."""
+"""One photo: pose and shape from landmarks; albedo, light and detail by analysis through synthesis; texture."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The energy of analysis by synthesis (MoFA, Tewari et al., ICCV 2017, section 5; thesis section 1.5.3), term by term.
+"""The photometric term of analysis by synthesis (MoFA, Tewari et al., ICCV 2017, section 5; thesis section 1.5.3).
 
-    E = w_photo E_photo + E_landmark + E_prior
+    E = w E_photo + E_landmark + E_prior
 
-All functions are plain torch, differentiable, with finite gradients at zero residual, and serve any dtype.
+E_landmark and the priors on shape are those of `gauss_newton`, the priors on light those of `illumination`. Plain torch,
+differentiable, with finite gradients at zero residual, in any dtype.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def photometric_term(rendered: Tensor, photo: Tensor, weight: Tensor, *, epsilon
         rendered, photo: (..., 3) RGB in [0, 1].
         weight: (...) >= 0, not all zero.
         epsilon: d is sqrt(r'r + epsilon^2) - epsilon.
-        saturation: t; infinity gives MoFA's plain L2,1 norm. What the model cannot draw (hair, glasses, a hand) differs by more than
-            t and hardly pulls.
+        saturation: t; infinity gives MoFA's plain L2,1 norm. What the model cannot draw (hair, glasses, a hand) differs by
+            more than t and hardly pulls.
     """
     distance = (((rendered - photo) ** 2).sum(-1) + epsilon**2).sqrt() - epsilon
     return (weight * distance / (1.0 + distance / saturation)).sum() / weight.sum()
@@ -36,24 +37,3 @@ def photometric_irls_weight(rendered: Tensor, photo: Tensor, *, epsilon: float =
     """(...) weights v with which sum v |r|^2 touches `photometric_term` from above at the present residual (IRLS)."""
     root = (((rendered - photo) ** 2).sum(-1) + epsilon**2).sqrt()
     return 0.5 / (root * (1.0 + (root - epsilon) / saturation) ** 2)
-
-
-def landmark_term(projected: Tensor, points: Tensor, weight: Tensor, *, unit_px: float, sigma_mm: float, kernel: float) -> Tensor:
-    """Robust landmark distance: sum_i w_i k^2 log(1 + |p_i - q_i|^2 / (k s sigma)^2), as in `gauss_newton`.
-
-    Args:
-        projected, points: (N, 2) px.
-        weight: (N,).
-        unit_px: s, px/mm.
-        sigma_mm: standard deviation of a landmark.
-        kernel: k, in sigmas.
-    """
-    squared = ((projected - points) ** 2).sum(-1) / (unit_px * sigma_mm) ** 2
-    return (weight * torch.log1p(squared / kernel**2)).sum() * kernel**2
-
-
-def coefficient_prior(identity: Tensor, expression: Tensor, albedo: Tensor, *, identity_weight: float, sparse: Tensor,
-                      ridge: Tensor, albedo_weight: float) -> Tensor:
-    """Identity and albedo N(0,1), expressions sparse: lambda a'a + l1'e + e' diag(l2) e + mu b'b."""
-    return (identity_weight * (identity**2).sum() + (sparse * expression).sum() + (ridge * expression**2).sum()
-            + albedo_weight * (albedo**2).sum())

@@ -9,18 +9,18 @@ from facerecon.render.fragments import Fragments
 from facerecon.render.harmonics import sh_basis
 from facerecon.render.interpolation import interpolate
 
-# Prior of the light, coefficient by coefficient, as standard deviations: grey part per band, and colour (the deviation of a channel
-# from the mean of the three). Cameras balance white and expose for the subject, so the mean light on a face is mostly near white
-# and near one (LEVEL_STD); what is left over is the skin's own tone. Without this a dark face would come out as a pale one in
-# the dark.
+# Prior of the light, coefficient by coefficient, as standard deviations: grey part per band, and colour (the deviation of a
+# channel from the mean of the three). Cameras balance white and expose for the subject, so the mean light on a face is mostly
+# near white and near one (LEVEL_STD); what is left over is the skin's own tone. Without this a dark face would come out as a
+# pale one in the dark.
 LEVEL, LEVEL_STD = 1.0, 0.08
 BAND_STD = (0.30, 0.30, 0.12)
 COLOUR_STD = (0.06, 0.06, 0.04)
 _CONSTANT = 0.5 / np.sqrt(np.pi)
 _BANDS = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2])
 # Mean of the nine harmonics over the normals of a frontal face, n_z = 0.75 and n_z^2 = 0.61 on average.
-_FACE_MEAN = np.array([_CONSTANT, 0.0, 0.75 * np.sqrt(3 / (4 * np.pi)), 0.0, 0.0, 0.0, (3 * 0.61 - 1) * np.sqrt(5 / (16 * np.pi)), 0.0,
-                       0.0])
+_FACE_MEAN = np.array([_CONSTANT, 0.0, 0.75 * np.sqrt(3 / (4 * np.pi)), 0.0, 0.0, 0.0,
+                       (3 * 0.61 - 1) * np.sqrt(5 / (16 * np.pi)), 0.0, 0.0])
 
 
 def light_prior(*, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from facerecon.fitting.initial_pose import OrthographicView, check_landmarks, es
 from facerecon.fitting.landmark_weights import group_weight, expression_prior, landmark_sigma_mm
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import LandmarkRows, landmark_rows
+from facerecon.fitting.threads import one_thread
 from facerecon.fitting.visibility import facing_weight, landmark_visibility
 from facerecon.geometry.cameras import ScaledOrthographicPose
 from facerecon.morphable.model import MorphableModel
@@ -92,8 +93,8 @@ def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, schem
     numbers = np.concatenate([solution.identity, solution.expression, view.rotation.ravel(), view.translation, [view.scale]])
     if not np.isfinite(numbers).all():
         raise FitError("the landmark fit ended with numbers that are not finite; check the landmarks", code="fit_failed")
-    pose = ScaledOrthographicPose(torch.tensor(view.rotation, dtype=torch.float32),
-                                  torch.tensor(view.translation, dtype=torch.float32), torch.tensor(view.scale, dtype=torch.float32))
+    pose = ScaledOrthographicPose(*(torch.tensor(part, dtype=torch.float32)
+                                    for part in (view.rotation, view.translation, view.scale)))
     parameters = FaceParameters.neutral(model, pose).replace(
         identity=torch.tensor(solution.identity, dtype=torch.float32),
         expression=torch.tensor(solution.expression, dtype=torch.float32))
@@ -101,9 +102,8 @@ def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, schem
     nme = landmark_nme_percent(projected, points, rows.valid)
     visibility = None
     if "ibug68" in model.embeddings:
-        with torch.no_grad():
-            vertices = model.vertices(parameters.identity, parameters.expression)
-        visibility = landmark_visibility(model, vertices, pose)
+        with torch.no_grad(), one_thread():
+            visibility = landmark_visibility(model, model.vertices(parameters.identity, parameters.expression), pose)
     energy = solution.energies[-1]
     return FitResult(parameters=parameters, points=points, scheme=scheme, weights=weights, landmark_nme_percent=nme,
                      photometric_rmse=None, iterations=steps, visibility68=visibility, energies=solution.energies,

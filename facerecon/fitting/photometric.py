@@ -15,6 +15,7 @@ from facerecon.fitting.occlusion import covered_pixels
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import landmark_rows
 from facerecon.fitting.synthesis import COLOUR_PRIOR, PHOTO_WEIGHT, SynthesisProblem, SynthesisState
+from facerecon.fitting.threads import one_thread
 from facerecon.fitting.visibility import landmark_visibility
 from facerecon.geometry.normals import vertex_normals
 from facerecon.morphable.model import MorphableModel
@@ -52,6 +53,11 @@ def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResu
         raise ArgumentError(f"pixels: wanted (H, W, 3) uint8 RGB, got {getattr(pixels, 'shape', type(pixels).__name__)} "
                             f"{getattr(pixels, 'dtype', '')}", code="shape_invalid")
     check_range("size", size, 32, 1024)
+    with one_thread():
+        return _refine(model, pixels, start, size=size, rounds=rounds, steps=steps)
+
+
+def _refine(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size: int, rounds: int, steps: int) -> FitResult:
     problem = SynthesisProblem(model, pixels, start, size=size)
     search = ColourSearch(problem)
     if float(search.weight.sum()) < MINIMUM_PIXELS:
@@ -203,7 +209,8 @@ def _result(model: MorphableModel, start: FitResult, problem: SynthesisProblem, 
     split = problem.landmarks.split
     numbers = (state.coefficients, state.albedo, state.light, view.rotation, view.translation, np.array(view.scale))
     if not all(np.isfinite(part).all() for part in numbers):
-        raise FitError("the photometric fit ended with numbers that are not finite; use the landmark fit alone", code="fit_failed")
+        raise FitError("the photometric fit ended with numbers that are not finite; use the landmark fit alone",
+                       code="fit_failed")
     parameters = start.parameters.replace(**{
         "identity": torch.tensor(state.coefficients[:split], dtype=torch.float32),
         "expression": torch.tensor(state.coefficients[split:], dtype=torch.float32),

@@ -29,8 +29,8 @@ class FitResult:
         visibility68: (68,) float32 in [0, 1], 1 where the camera sees the iBUG-68 point; None when the model has none.
         energies: the energy at the start and after each accepted step of the last stage; never rises.
         terms: the last stage's final energy by term.
-        flags: `pose_out_of_range` when the head sees the camera beyond 95 degrees to its side or 70 above or below, `poor_fit` above 6 % landmark distance,
-            `photometric_skipped` when too little skin is visible for the photometric stage.
+        flags: `pose_out_of_range` when the head sees the camera beyond 95 degrees to its side or 70 above or below,
+            `poor_fit` above 6 % landmark distance, `photometric_skipped` when too little skin is visible for that stage.
     """
 
     parameters: FaceParameters

@@ -40,7 +40,8 @@ def made(tmp_path_factory, script, basel_file):
 
 
 def test_files_have_the_releases_layout(made):
-    assert sorted(path.name for path in made.iterdir()) == [f"image{index:05d}.{kind}" for index in (1, 2, 3) for kind in ("jpg", "mat")]
+    images = [f"image{index:05d}.{kind}" for index in (1, 2, 3) for kind in ("jpg", "mat")]
+    assert sorted(path.name for path in made.iterdir()) == [*images, "synthetic.json"]
     values = read_mat(made / "image00001.mat")
     shapes = {"Shape_Para": (199, 1), "Exp_Para": (29, 1), "Tex_Para": (199, 1), "Pose_Para": (1, 7), "Illum_Para": (1, 10),
               "Color_Para": (1, 7), "pt2d": (2, 21), "pt3d_68": (3, 68), "roi": (1, 4)}
@@ -54,6 +55,7 @@ def test_a_perfect_prediction_scores_zero_and_known_ones_what_arithmetic_says(tm
     perfect = benchmark.predict(MethodSpec("ground-truth", model=str(basel_file)), tmp_path / "truth")
     config = preset("sadrnet", region="full53215")
     table = benchmark.score(perfect, config)
+    assert table.context["dataset"] == "synthetic faces in AFLW2000-3D's layout, 3 images"
     assert max(np.abs(values).max() for values in table.metrics.values()) < 1e-5
     meshes = benchmark.dense.vertices(benchmark.truths)
     np.testing.assert_allclose(meshes[:, benchmark.dense.keypoints], [truth.landmarks68 for truth in benchmark.truths], atol=2e-3)

@@ -51,6 +51,23 @@ def test_gradient_is_the_derivative_of_the_value(open_model, rng):
         assert 2 * gradient[axis] == pytest.approx((value(1) - value(-1)) / 2e-5, rel=1e-4, abs=1e-4)
 
 
+def test_value_by_hand():
+    from facerecon.fitting.gauss_newton import PointBasis
+    from facerecon.fitting.initial_pose import OrthographicView
+
+    basis = PointBasis(np.zeros((2, 3)), np.zeros((2, 3, 1)), np.zeros((2, 3, 1)))
+    view = OrthographicView(np.diag([1.0, -1.0, -1.0]), np.zeros(2), 1.0)
+    priors = Priors(identity=3.0, expression_sparse=2.0, expression_ridge=4.0, sigma_mm=2.5, kernel=2.0)
+    energy = LandmarkEnergy(basis, np.array([[6.0, 8.0], [0.0, 0.0]]), np.array([0.5, 1.0]), priors=priors, unit_px=2.0)
+    # 10 px at 2 px/mm and sigma 2.5 mm are 2 sigmas: 4 log(1 + 4/4), half of it; priors 3 * 2^2 + 2 * 0.5 + 4 * 0.25.
+    assert energy.value(view, np.array([2.0, 0.5])) == pytest.approx(2 * np.log(2.0) + 12 + 1 + 1)
+    # At zero residual and zero coefficients nothing pulls but the sparse prior.
+    still = LandmarkEnergy(basis, np.zeros((2, 2)), np.ones(2), priors=priors, unit_px=2.0)
+    normal, gradient = still.normal_equations(view, np.zeros(2))
+    assert np.isfinite(normal).all() and still.value(view, np.zeros(2)) == 0.0
+    np.testing.assert_allclose(gradient, [0, 1, 0, 0, 0, 0, 0, 0], atol=1e-12)
+
+
 def test_energy_never_rises_and_expressions_stay_in_their_box(open_model, rng):
     energy, start = problem(open_model, rng, "mediapipe478")
     solution = solve_landmarks(energy, start, iterations=15)
