@@ -23,6 +23,7 @@ from facerecon.reconstruction import Reconstruction
 METHODS = ("auto", "fit", "encoder")
 STAGES = ("full", "landmarks")
 TEXTURES = ("uv", "vertex", "none")
+FIT_FIGURES = ("landmark_nme_percent", "photometric_rmse", "photometric_rmse_all", "covered_share")
 IRIS_CENTRES = (468, 473)
 
 
@@ -161,7 +162,7 @@ class FaceReconstructor:
             vertices=(vertices * scale).numpy(), neutral=(neutral * scale).numpy(), texture=texture, parameters=parameters,
             model=model, landmarks68=landmarks.numpy(), visibility=np.asarray(fit.visibility68), pose=pose, metric_scale=scale,
             box=np.asarray(face.box), confidence=face.confidence, image=loaded.path, image_size=loaded.size, face=index,
-            method="fit", fit={"landmark_nme_percent": fit.landmark_nme_percent, "photometric_rmse": fit.photometric_rmse},
+            method="fit", fit={name: getattr(fit, name) for name in FIT_FIGURES},
             timings_ms=clock.laps, flags=tuple(dict.fromkeys((*loaded.flags, *face.flags, *fit.flags))))
 
     def _fit(self, pixels: np.ndarray, face: DetectedFace, clock: _Clock) -> FitResult:

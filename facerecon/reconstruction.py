@@ -39,7 +39,8 @@ class Reconstruction:
         image_size: (width, height).
         face: index of the face in the photo, largest first.
         method: "fit".
-        fit: what the fit reached: `landmark_nme_percent`, `photometric_rmse` (None without that stage).
+        fit: what the fit reached: `landmark_nme_percent`, and `photometric_rmse`, `photometric_rmse_all`, `covered_share`, which are
+            None without the photometric stage; see `facerecon.fitting.FitResult`.
         timings_ms: by stage.
         flags: warnings such as `low_quality`, `pose_out_of_range`, `no_dense_landmarks`, `poor_fit`.
     """

@@ -60,7 +60,8 @@ def test_the_record_has_the_documented_keys_and_survives_json(face):
     pose = ScaledOrthographicPose.from_dict(record["pose"])
     torch.testing.assert_close(pose.rotation, face.pose.rotation, atol=1e-5, rtol=0)
     assert len(record["landmarks68"]) == 68 and len(record["landmarks68"][0]) == 3 and len(record["visibility"]) == 68
-    assert np.shape(record["illumination"]) == (9, 3) and set(record["fit"]) == {"landmark_nme_percent", "photometric_rmse"}
+    assert np.shape(record["illumination"]) == (9, 3) and set(record["fit"]) == {
+        "landmark_nme_percent", "photometric_rmse", "photometric_rmse_all", "covered_share"}
     assert record["expression"].keys() == face.expression.keys()
 
 
