@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -37,5 +38,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Entry point of the command: one thread for each process, unless the user's environment says otherwise.
+
+    A face is thousands of small steps. Threads inside them gain nothing on a quiet machine and lose several times over on a
+    busy one; `--workers` is what uses the cores. The libraries read these variables when they are loaded, which is later.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    if not any(name in os.environ for name in names):
+        os.environ.update(dict.fromkeys(names, "1"))
     app(prog_name="facerecon")

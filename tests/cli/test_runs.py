@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +147,11 @@ def test_version(command):
     import facerecon
 
     assert command("--version").stdout.strip() == facerecon.__version__
+
+
+def test_the_command_runs_on_one_thread_unless_told_otherwise():
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    for given, threads in (({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)):
+        report = subprocess.run([sys.executable, "-m", "facerecon", "doctor", "--json"], env={**environment, **given},
+                                capture_output=True, text=True, check=False)
+        assert f"torch uses {threads} threads" in report.stdout
