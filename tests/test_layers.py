@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "facerecon"
 LAYERS = {
-    "errors": 0, "checks": 0, "assets": 0, "files": 0, "lazy": 0,
+    "errors": 0, "checks": 0, "assets": 0, "files": 0, "lazy": 0, "tensorfile": 0, "childprocess": 0,
     "geometry": 1,
     "morphable": 2, "render": 2, "gmda": 2, "detection": 2, "export": 2, "data": 2, "metrics": 2,
     "alignment": 3, "pncc": 3, "mofa": 3, "fitting": 3,
@@ -21,13 +21,16 @@ LAYERS = {
     "viz": 6, "cli": 6, "__main__": 6,
 }
 # Parts of one layer that may use each other, in this direction; every other pair of one layer is independent.
-SIDEWAYS = {("assets", "files"), ("assets", "errors"), ("files", "errors"), ("checks", "errors"), ("detection", "data"),
+SIDEWAYS = {("assets", "files"), ("assets", "errors"), ("files", "errors"), ("checks", "errors"), ("tensorfile", "errors"),
+            ("childprocess", "errors"),
+            ("tensorfile", "files"), ("detection", "data"),
             ("pipeline", "reconstruction"), ("reconstruction", "views"), ("cli", "viz"), ("__main__", "cli"),
             ("training", "evaluation")}
 LONGEST = 300
 HEAVY = ("torch", "cv2", "mediapipe", "numba", "scipy", "PIL", "trimesh", "pygltflib", "safetensors", "open3d", "pytorch3d")
-# The converter reads foreign files on purpose, in a child process with limits.
+# The converters read foreign files on purpose, in child processes with limits.
 CONVERTER = PACKAGE / "morphable" / "basel"
+UNPICKLER = PACKAGE / "gmda" / "fabrec_worker.py"
 
 
 def modules() -> list[Path]:
@@ -95,7 +98,7 @@ def test_files_stay_readable(path):
 def test_nothing_unpickles():
     banned_modules = {"pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal", "h5py"}
     for path in modules():
-        if CONVERTER in path.parents:
+        if CONVERTER in path.parents or path == UNPICKLER:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -108,6 +111,22 @@ def test_nothing_unpickles():
                 assert node.attr not in ("loadmat", "read_pickle"), f"{path}: {node.attr}"
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 assert isinstance(node.value, ast.Constant) and node.value.value is False, f"{path}: allow_pickle"
+
+
+def test_the_unpickler_is_safe_and_only_ever_a_process_of_its_own():
+    calls = [node for node in ast.walk(ast.parse(UNPICKLER.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    loads = [node for node in calls if ast.unparse(node.func).split(".")[-1] in ("load", "loads", "Unpickler")]
+    assert [ast.unparse(node.func) for node in loads] == ["torch.load"]
+    assert {word.arg: ast.unparse(word.value) for word in loads[0].keywords}["weights_only"] == "True"
+    name = UNPICKLER.stem
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert name not in node.module and name not in {one.name for one in node.names}, path
+            elif isinstance(node, ast.Import):
+                assert not any(name in one.name for one in node.names), path
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(f".{name}"):
+                assert path.name == "fabrec.py", f"{path}: only the importer starts it"
 
 
 def test_no_bare_except():

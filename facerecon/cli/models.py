@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,51 @@ def show(model: Annotated[str, typer.Argument(help="'open', or the path of a .fa
         "identity": identity, "expression": expression, "albedo": albedo, "expression_range": loaded.expression_range,
         "expression_names": list(loaded.expression_names), "masks": {name: int(mask.sum()) for name, mask in loaded.masks.items()},
         "landmarks": {name: int(embedding.valid.sum()) for name, embedding in loaded.embeddings.items()}}, indent=1))
+
+
+@app.command("import-3fabrec")
+def import_3fabrec(
+    source: Annotated[Path, typer.Argument(help="Folder of a 3FabRec snapshot, or its file saae.mdl.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
+    part: Annotated[str, typer.Option(help="auto (landmarks where the snapshot has them), autoencoder or landmarks.")] = "auto",
+    scheme: Annotated[str | None, typer.Option(help="Landmark scheme, by name or file; told by the number of points if not "
+                                                    "given.")] = None,
+    half_precision: Annotated[bool, typer.Option("--half-precision", help="Half the size.")] = False,
+) -> None:
+    """Convert released 3FabRec weights into a weights file. Their licence stays with them.
+
+    facerecon models import-3fabrec snapshots/lms_wflw -o wflw.safetensors
+    """
+    from facerecon.files import sha256_file
+    from facerecon.gmda import network_from_snapshot, read_snapshot, save_network
+
+    tensors, meta = read_snapshot(source)
+    network = network_from_snapshot(tensors, part=part)
+    config = network.config
+    task = {"name": "autoencoder"} if config["network"] == "autoencoder" else _landmark_task(config["outputs"], scheme)
+    file = source / "saae.mdl" if source.is_dir() else source
+    metadata = {"source": "3FabRec (Browatzki and Wallraven, CVPR 2020)", "licence": "see the release",
+                "file_sha256": sha256_file(file), "snapshot": meta}
+    save_network(output, network, task=task, metadata=metadata, tensor_type="float16" if half_precision else "float32")
+    points = f", {config['outputs']} landmarks ({task['scheme']['name']})" if "scheme" in task else ""
+    print(f"{output}: {config['network']} of {config['image_size']} px, a code of {config['latent_size']} numbers{points}")
+
+
+def _landmark_task(count: int, scheme: str | None) -> dict[str, Any]:
+    """The task of a 3FabRec head, whose crops reach 25 % above and 15 % below the box of the points."""
+    from facerecon.alignment.scheme import load_scheme
+    from facerecon.alignment.task import LandmarkTask
+    from facerecon.detection.crop_rule import CropRule
+    from facerecon.errors import ArgumentError
+
+    name = scheme or {98: "wflw98", 68: "ibug68", 19: "aflw19"}.get(count)
+    if name is None:
+        raise ArgumentError(f"scheme: the snapshot has {count} landmarks, for which there is no usual scheme; give --scheme")
+    chosen = load_scheme(name)
+    if len(chosen) != count:
+        raise ArgumentError(f"scheme: {chosen.name} has {len(chosen)} points, the snapshot has {count}")
+    crop = CropRule(margin=1.4, detector_margin=1.29, detector_shift=0.041)
+    return LandmarkTask(chosen, sigma=7.0, decoding="argmax", crop=crop).to_dict()
 
 
 def _rows() -> list[dict[str, Any]]:

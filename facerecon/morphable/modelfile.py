@@ -12,24 +12,15 @@ float16 on disk; shapes in memory are float32. Tensor names are stable:
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
 from facerecon.checks import check_choice
-from facerecon.errors import ModelError
-from facerecon.files import write_atomic
 from facerecon.morphable.embedding import LandmarkEmbedding
 from facerecon.morphable.modelcheck import SCHEMA, check_model, topology_sha256
-
-HEADER_KEY = "facerecon"
-LARGEST_BYTES = 2 << 30
-LARGEST_HEADER = 4 << 20
-_UNSAFE = {b"\x80\x02": "a pickle", b"\x80\x03": "a pickle", b"\x80\x04": "a pickle", b"\x80\x05": "a pickle",
-           b"PK": "a zip archive (torch.save or .npz)", b"\x89H": "an HDF5 file", b"\x93N": "a .npy file",
-           b"MA": "a MATLAB file", b"\x1f\x8b": "a gzip stream"}
+from facerecon.tensorfile import read_tensors, write_tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +57,6 @@ def write_model(path: str | os.PathLike[str], data: ModelData, *, basis_type: st
     Raises:
         ModelError: `model_invalid` when the data contradict themselves. PathError when the folder cannot be written.
     """
-    import safetensors.numpy
-
     data = dataclasses.replace(data, header={**data.header, "schema": SCHEMA,
                                              "topology_sha256": topology_sha256(data.faces)})
     check_choice("basis_type", basis_type, ("float16", "float32"))
@@ -87,8 +76,7 @@ def write_model(path: str | os.PathLike[str], data: ModelData, *, basis_type: st
         tensors[f"embedding.{scheme}.barycentric"] = embedding.barycentric.astype(np.float32)
         tensors[f"embedding.{scheme}.valid"] = embedding.valid.astype(np.uint8)
     _assemble(tensors, data.header, Path(path))
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
-    return write_atomic(path, safetensors.numpy.save(tensors, metadata={HEADER_KEY: json.dumps(data.header, sort_keys=True)}))
+    return write_tensors(path, tensors, data.header)
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelData:
@@ -99,20 +87,8 @@ def read_model(path: str | os.PathLike[str]) -> ModelData:
             opened), `model_corrupt` (damaged: sizes, offsets or header do not hold), `model_invalid` (readable, but shapes,
             types, ranges or the topology hash contradict each other).
     """
-    import safetensors
-
     path = Path(path)
-    _check_container(path)
-    try:
-        with safetensors.safe_open(str(path), framework="np") as stream:
-            metadata = stream.metadata() or {}
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, OSError) as error:
-        raise ModelError(f"{path}: the tensors cannot be read ({error}); copy the file again", code="model_corrupt") from error
-    try:
-        header = json.loads(metadata.get(HEADER_KEY, ""))
-    except ValueError as error:
-        raise ModelError(f"{path}: no facerecon header in the metadata; it is not a .facemodel file") from error
+    tensors, header = read_tensors(path, wanted="a .facemodel", mend="convert it with `facerecon convert-basel`")
     return _assemble(tensors, header, path)
 
 
@@ -120,22 +96,6 @@ def with_embeddings(path: str | os.PathLike[str], new: dict[str, LandmarkEmbeddi
     """Replace or add landmark embeddings in a model file; everything else stays, and the file changes in one step."""
     data = read_model(path)
     return write_model(path, dataclasses.replace(data, embeddings={**data.embeddings, **new}))
-
-
-def _check_container(path: Path) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file", code="model_missing")
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        start = stream.read(10)
-    kind = next((text for magic, text in _UNSAFE.items() if start.startswith(magic) and start[8:9] != b"{"), None)
-    if kind is not None:
-        raise ModelError(f"{path} is {kind}; wanted a .facemodel (convert it with `facerecon convert-basel`)",
-                         code="unsafe_format")
-    header = int.from_bytes(start[:8], "little")
-    if len(start) < 10 or header > min(size - 8, LARGEST_HEADER) or size > LARGEST_BYTES or start[8:9] != b"{":
-        raise ModelError(f"{path}: wanted a safetensors file, got {size} bytes with a header of {header}; copy it again",
-                         code="model_corrupt")
 
 
 def _assemble(tensors: dict[str, np.ndarray], header: dict, path: Path) -> ModelData:

