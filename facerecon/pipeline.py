@@ -13,8 +13,8 @@ import torch
 from facerecon.checks import check_choice, check_range
 from facerecon.data import load_image
 from facerecon.detection import DetectedFace, FaceFinder
-from facerecon.detection.confidence import ACCEPTED
-from facerecon.errors import ArgumentError, BackendError, FaceError, FaceReconError
+from facerecon.detection.selection import choose_faces, face_limit
+from facerecon.errors import BackendError, FaceError, FaceReconError
 from facerecon.fitting import FitResult, bake_texture, fit_landmarks, refine_photometric
 from facerecon.morphable import MorphableModel, load_model
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
@@ -64,7 +64,7 @@ class FaceReconstructor:
             raise BackendError("device 'cuda': fits run on the CPU; use device='auto'", code="device_missing")
         if ipd_mm is not None:
             check_range("ipd_mm", float(ipd_mm), 20, 120)
-        self._limit = _face_limit(faces)
+        self._limit = face_limit(faces)
         self._stages, self._texture, self._texture_size, self._ipd_mm = stages, texture, texture_size, ipd_mm
         self.model = model if isinstance(model, MorphableModel) else load_model(model)
         self._finder = FaceFinder(landmarker)
@@ -103,13 +103,9 @@ class FaceReconstructor:
     def attempt(self, image: Any, *, boxes: Sequence[Sequence[float]] | None = None) -> list[Reconstruction | FaceReconError]:
         """As a call, but with an error in the place of each face that was found and could not be reconstructed."""
         start = time.perf_counter()
-        if boxes is not None and not len(boxes):
-            raise FaceError("boxes: wanted at least one box for this photo, got none", code="box_invalid")
         loaded = load_image(image)
         decoded = time.perf_counter()
-        found = self._find(loaded.pixels) if boxes is None else [self._in_box(loaded.pixels, box) for box in boxes[:self._limit]]
-        if not found:
-            raise FaceError("no face found; if there is one, give its place with boxes=[(x0, y0, x1, y1)]", code="no_face")
+        found = choose_faces(self._finder, loaded.pixels, boxes=boxes, limit=self._limit)
         timings = {"load": 1e3 * (decoded - start), "detect": 1e3 * (time.perf_counter() - decoded)}
         outcomes: list[Reconstruction | FaceReconError] = []
         for index, face in enumerate(found):
@@ -121,26 +117,6 @@ class FaceReconstructor:
             except FaceReconError as error:
                 outcomes.append(error)
         return outcomes
-
-    def _find(self, pixels: np.ndarray) -> list[DetectedFace]:
-        faces = self._finder.find(pixels)
-        large = [face for face in faces if "too_small" not in face.flags]
-        if faces and not large:
-            raise FaceError(f"wanted faces of at least 24 px, the largest is {max(face.size for face in faces):.0f} px; "
-                            "give a larger photo", code="face_too_small")
-        return large[:self._limit]
-
-    def _in_box(self, pixels: np.ndarray, box: Sequence[float]) -> DetectedFace | FaceReconError:
-        try:
-            face = self._finder.landmarks_in_box(pixels, box)
-        except FaceReconError as error:
-            return error
-        if "too_small" in face.flags:
-            return FaceError(f"box {list(box)}: wanted a face of at least 24 px, got {face.size:.0f} px", code="face_too_small")
-        # The caller vouches for the box, but where neither detector nor landmarks see a face there is nothing to fit.
-        if face.points478 is None and face.confidence < ACCEPTED:
-            return FaceError(f"box {list(box)}: no face found in it; check the box, its order is x0, y0, x1, y1", code="no_face")
-        return face
 
     def _reconstruct(self, loaded: Any, face: DetectedFace, index: int, timings: dict[str, float]) -> Reconstruction:
         pixels = loaded.pixels
@@ -206,16 +182,6 @@ def _dense_points(model: MorphableModel, points478: np.ndarray) -> tuple[np.ndar
     if "mediapipe478" in model.embeddings:
         return points478, "mediapipe478"
     return points478[list(IBUG68_TO_MEDIAPIPE478)], "ibug68"
-
-
-def _face_limit(faces: str | int) -> int | None:
-    if faces == "all":
-        return None
-    if faces == "largest":
-        return 1
-    if isinstance(faces, int) and not isinstance(faces, bool) and faces > 0:
-        return faces
-    raise ArgumentError(f"faces: wanted 'all', 'largest' or a number from 1, got {faces!r}")
 
 
 def reconstruct(image: Any, *, boxes: Sequence[Sequence[float]] | None = None, **options: Any) -> list[Reconstruction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from facerecon.cli.inputs import Input
 from facerecon.errors import FaceReconError
@@ -18,31 +19,9 @@ from facerecon.files import write_atomic
 
 if TYPE_CHECKING:
     from facerecon.data import LoadedImage
-    from facerecon.pipeline import FaceReconstructor
     from facerecon.reconstruction import Reconstruction
 
 Record = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Options of a run that every photo shares; plain values, so that they travel to workers.
-
-    Attributes:
-        folder: output folder.
-        reconstructor: keyword arguments of `FaceReconstructor`.
-        formats: of "obj", "glb", "ply", "pts".
-        maps: of `facerecon.views.MAPS`.
-        texture: "uv", "vertex" or "none".
-        units: of OBJ and PLY.
-    """
-
-    folder: str
-    reconstructor: dict[str, Any]
-    formats: tuple[str, ...]
-    maps: tuple[str, ...]
-    texture: str
-    units: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +39,56 @@ class Outcome:
     trace: str | None = None
 
 
-def make_worker(job: Job) -> Callable[[Input], Outcome]:
-    """Load model and detector in a worker process; gives the function that does one photo."""
+Work = Callable[[Input], Outcome]
+
+
+class PhotoJob(Protocol):
+    """What a run asks of a verb: options that every photo shares, as plain values, so that they travel to workers.
+
+    Attributes:
+        folder: output folder.
+    """
+
+    folder: str
+
+    def open(self) -> contextlib.AbstractContextManager[Work]:
+        """Load what the work needs; gives the function that does one photo, and releases what it holds at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The job of the verbs that reconstruct.
+
+    Attributes:
+        folder: output folder.
+        reconstructor: keyword arguments of `FaceReconstructor`.
+        formats: of "obj", "glb", "ply", "pts".
+        maps: of `facerecon.views.MAPS`.
+        texture: "uv", "vertex" or "none".
+        units: of OBJ and PLY.
+    """
+
+    folder: str
+    reconstructor: dict[str, Any]
+    formats: tuple[str, ...]
+    maps: tuple[str, ...]
+    texture: str
+    units: str
+
+    @contextlib.contextmanager
+    def open(self):
+        """Model and detector, see `PhotoJob.open`."""
+        from facerecon.pipeline import FaceReconstructor
+
+        with FaceReconstructor(**self.reconstructor) as reconstructor:
+            def reconstruct(item: Input, photo: LoadedImage, loaded_ms: float) -> list[Record]:
+                return _save_photo(self, item, photo, reconstructor.attempt(photo, boxes=item.boxes), loaded_ms)
+
+            yield functools.partial(attempt_photo, reconstruct)
+
+
+def make_worker(job: PhotoJob) -> Work:
+    """Load what a job needs in a worker process, once for its life; gives the function that does one photo."""
     import signal
 
     # Ctrl-C reaches every process of a terminal; only the parent decides what it means.
@@ -71,16 +98,25 @@ def make_worker(job: Job) -> Callable[[Input], Outcome]:
         os.environ[name] = "1"
     import torch
 
-    from facerecon.pipeline import FaceReconstructor
-
     torch.set_num_threads(1)
-    return functools.partial(process, job, FaceReconstructor(**job.reconstructor))
+    opened = job.open()
+    work = opened.__enter__()
+    # Held by the function: it must not be closed, nor collected, before the process ends.
+    return functools.partial(_call, opened, work)
 
 
-def process(job: Job, reconstructor: FaceReconstructor, item: Input) -> Outcome:
-    """Reconstruct one photo and write its files; never raises.
+def _call(_held: Any, work: Work, item: Input) -> Outcome:
+    return work(item)
+
+
+def attempt_photo(work: Callable[[Input, LoadedImage, float], list[Record]], item: Input) -> Outcome:
+    """Load one photo and work on it; never raises.
 
     A record has `status` ok, refused (bad input, by a stable `code`) or failed (`internal`: a bug, `oom`: no memory).
+
+    Args:
+        work: gives the photo's records from the input, the loaded photo and the milliseconds that loading took; it may raise.
+        item: the photo.
     """
     from facerecon.data import load_image
 
@@ -88,11 +124,9 @@ def process(job: Job, reconstructor: FaceReconstructor, item: Input) -> Outcome:
     try:
         start = time.perf_counter()
         photo = load_image(item.path)
-        loaded_ms = 1e3 * (time.perf_counter() - start)
-        outcomes = reconstructor.attempt(photo, boxes=item.boxes)
-        return Outcome(_save_photo(job, item, photo, outcomes, loaded_ms), state)
+        return Outcome(work(item, photo, 1e3 * (time.perf_counter() - start)), state)
     except FaceReconError as error:
-        return Outcome([{**common, **_refusal(error)}], state)
+        return Outcome([{**common, **refusal(error)}], state)
     except MemoryError:
         return Outcome([{**common, "status": "failed", "code": "oom", "message": "out of memory; use fewer workers, or a smaller photo"}],
                        state, traceback.format_exc())
@@ -118,7 +152,7 @@ def _save_photo(job: Job, item: Input, photo: LoadedImage, outcomes: list[Recons
     for index, outcome in enumerate(outcomes):
         record: Record = {"image": item.path, "face": index, "n_faces": len(outcomes)}
         if isinstance(outcome, FaceReconError):
-            records.append({**record, **_refusal(outcome)})
+            records.append({**record, **refusal(outcome)})
             continue
         files = {**_write_face(job, outcome, f"{item.stem}_{index}", shared, loaded_ms)}
         box = [round(float(value), 2) for value in outcome.box]
@@ -127,7 +161,8 @@ def _save_photo(job: Job, item: Input, photo: LoadedImage, outcomes: list[Recons
     return records
 
 
-def _refusal(error: FaceReconError) -> Record:
+def refusal(error: FaceReconError) -> Record:
+    """How a record tells of an error."""
     # A full disk is no fault of the photo: a resumed run tries it again.
     status = "failed" if error.code == "path_write" else "refused"
     return {"status": status, "code": error.code, "message": error.message}

@@ -1,14 +1,18 @@
-"""The verbs that run over photos: reconstruct, landmarks, pncc."""
+"""The verbs that run over photos: reconstruct, landmarks, pncc, annotate."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerecon.errors import ArgumentError
+from facerecon.errors import ArgumentError, PathError
+
+if TYPE_CHECKING:
+    from facerecon.cli.jobs import PhotoJob
 
 Inputs = Annotated[list[str], typer.Argument(help="Photos, folders (searched recursively) or patterns such as 'photos/*.jpg'.",
                                              metavar="INPUT...", show_default=False)]
@@ -17,7 +21,8 @@ Model = Annotated[str, typer.Option(help="Face model: 'open', or the path of a .
 Fit = Annotated[str, typer.Option(help="'full', or 'landmarks' to leave out the photometric stage (fast).")]
 Faces = Annotated[str, typer.Option(help="Which faces of a photo: 'all', 'largest', or how many of the largest.")]
 Boxes = Annotated[Path | None, typer.Option(help='JSON lines {"image": "x.jpg", "box": [x0, y0, x1, y1]} instead of detection.')]
-Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'. Fits run on the CPU.")]
+Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'. Fits run on the CPU, networks on either.")]
+Weights = Annotated[Path | None, typer.Option(help="Weights of a network that `facerecon train` wrote, instead of a fit.")]
 Landmarker = Annotated[Path | None, typer.Option(help="Another MediaPipe face landmarker .task file.")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes; each loads the model once, about 1 GB.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")]
@@ -67,57 +72,119 @@ def reconstruct(
          resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
 
-def landmarks(inputs: Inputs, output: Output = Path("out"), model: Model = "open", faces: Faces = "all", boxes: Boxes = None,
-              device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
-              overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0) -> None:
-    """Find 68 landmarks with depth and visibility: OUT/NAME_0.pts and NAME_0.json for each face.
+def landmarks(inputs: Inputs, output: Output = Path("out"), model: Model = "open", weights: Weights = None,
+              faces: Faces = "all", boxes: Boxes = None, device: Device = "auto", landmarker: Landmarker = None,
+              workers: Workers = 1, resume: Resume = False, overwrite: Overwrite = False, as_json: Json = False,
+              quiet: Quiet = False, seed: Seed = 0) -> None:
+    """Find landmarks: OUT/NAME_0.pts and NAME_0.json for each face.
 
-    The points are those of the fitted model, so hidden ones are there too; the JSON says how visible each is.
+    Without --weights they are the 68 points of the fitted model with depth, so hidden ones are there too, and the JSON says how
+    visible each is. With --weights a heatmap network finds the points of its own scheme, and the JSON says how sure it is of
+    each.
 
     \b
-    Example:
+    Examples:
       facerecon landmarks photos/ -o out
+      facerecon landmarks photos/ -o out --weights landmarks.safetensors
     """
     options = {"model": model, "method": "fit", "stages": "landmarks", "texture": "none"}
-    _run("landmarks", inputs, output, options, formats=("pts",), faces=faces, boxes=boxes, device=device, landmarker=landmarker,
-         workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
+    _run("landmarks", inputs, output, options, formats=("pts",), weights=weights, faces=faces, boxes=boxes, device=device,
+         landmarker=landmarker, workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
 
-def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", fit: Fit = "full", faces: Faces = "all",
-         boxes: Boxes = None, device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
-         overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False, seed: Seed = 0) -> None:
+def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", fit: Fit = "full", weights: Weights = None,
+         faces: Faces = "all", boxes: Boxes = None, device: Device = "auto", landmarker: Landmarker = None,
+         workers: Workers = 1, resume: Resume = False, overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False,
+         seed: Seed = 0) -> None:
     """Draw the projected normalised coordinate code of each face: OUT/NAME_0_pncc.png, at the photo's resolution.
 
-    It is drawn from the fitted mesh; no network predicts it.
+    Without --weights it is drawn from the fitted mesh. With --weights a network predicts it, and OUT/NAME_0.json has the head
+    pose that is recovered from it, with its error; --model is then the model that the network was trained with.
 
     \b
-    Example:
+    Examples:
       facerecon pncc photos/ -o out
+      facerecon pncc photos/ -o out --weights pncc.safetensors
     """
     options = {"model": model, "method": "fit", "stages": _choice("fit", fit, STAGES), "texture": "none"}
-    _run("pncc", inputs, output, options, maps=("pncc",), faces=faces, boxes=boxes, device=device, landmarker=landmarker,
-         workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
+    if weights is not None and fit != "full":
+        raise ArgumentError("wanted at most one of --fit and --weights, got both")
+    _run("pncc", inputs, output, options, maps=("pncc",), weights=weights, faces=faces, boxes=boxes, device=device,
+         landmarker=landmarker, workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed,
+         special={"model": model})
+
+
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos (searched recursively).", metavar="DIR", show_default=False)],
+    weights: Annotated[Path, typer.Option(help="Weights of a PNCC network that `facerecon train` wrote.", show_default=False)],
+    output: Output = Path("out"), faces: Faces = "largest", boxes: Boxes = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are face crops as in training: look for no face.")] = False,
+    device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
+    overwrite: Overwrite = False, as_json: Json = False, quiet: Quiet = False,
+) -> None:
+    """Give every photo of a folder its predicted coordinate code: OUT/NAME_0_pncc.png, to be stacked on the photo.
+
+    Each code has its photo's size; OUT/manifest.jsonl says which belongs to which. A photo without a face does not stop the
+    run.
+
+    \b
+    Examples:
+      facerecon annotate celeba/ --weights pncc.safetensors -o celeba-pncc
+      facerecon annotate celeba/ --weights pncc.safetensors -o celeba-pncc --resume
+    """
+    if crops and boxes is not None:
+        raise ArgumentError("wanted at most one of --crops and --boxes, got both")
+    if not folder.is_dir():
+        raise PathError(f"{folder}: wanted a folder of photos; for single photos use `facerecon pncc`", code="path_missing")
+    _run("annotate", [str(folder)], output, {"model": "open"}, weights=weights, faces=faces, boxes=boxes, device=device,
+         landmarker=landmarker, workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=0,
+         special={"crops": crops})
 
 
 def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *, faces: str, boxes: Path | None, device: str,
          landmarker: Path | None, workers: int, resume: bool, overwrite: bool, as_json: bool, quiet: bool, seed: int,
-         formats: tuple[str, ...] = (), maps: tuple[str, ...] = (), texture: str = "none", units: str = "mm") -> None:
+         formats: tuple[str, ...] = (), maps: tuple[str, ...] = (), texture: str = "none", units: str = "mm",
+         weights: Path | None = None, special: dict[str, Any] | None = None) -> None:
     from facerecon.cli.boxes import read_boxes
     from facerecon.cli.display import Display
     from facerecon.cli.inputs import expand_inputs
-    from facerecon.cli.jobs import Job
     from facerecon.cli.journal import Journal
     from facerecon.cli.runner import run
 
-    options = {**options, "faces": int(faces) if faces.isdecimal() else faces, "device": device, "seed": seed,
-               "landmarker": None if landmarker is None else str(landmarker)}
+    shared = {"faces": int(faces) if faces.isdecimal() else faces, "device": device,
+              "landmarker": None if landmarker is None else str(landmarker)}
     items = expand_inputs(inputs, excluded=output, boxes=None if boxes is None else read_boxes(boxes))
-    job = Job(str(output), options, formats, maps, texture, units)
-    asked = {"verb": verb, **options, "formats": formats, "maps": maps, "texture": texture, "units": units,
-             **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes)}
+    if weights is None:
+        from facerecon.cli.jobs import Job
+
+        options = {**options, **shared, "seed": seed}
+        job = Job(str(output), options, formats, maps, texture, units)
+        asked = {"verb": verb, **options, "formats": formats, "maps": maps, "texture": texture, "units": units,
+                 **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes)}
+    else:
+        # `special` holds what only this verb's network job takes.
+        special = {} if special is None else special
+        if options["model"] != special.get("model", "open"):
+            raise ArgumentError("wanted at most one of --model and --weights, got both")
+        job = _network_job(verb)(str(output), str(weights), **shared, **special)
+        asked = {"verb": verb, **shared, **special, "weights": str(weights),
+                 **_fingerprints(weights=weights, landmarker=landmarker, boxes=boxes, model=special.get("model"))}
     journal = Journal(output, asked, resume=resume, overwrite=overwrite)
     display = Display(verb, as_json=as_json, quiet=quiet)
     raise typer.Exit(run(job, items, journal, display, workers=workers))
+
+
+def _network_job(verb: str) -> Callable[..., PhotoJob]:
+    """The job of a verb that was given weights."""
+    if verb == "landmarks":
+        from facerecon.cli.landmark_job import LandmarkJob
+
+        return LandmarkJob
+    if verb in ("pncc", "annotate"):
+        from facerecon.cli.pncc_job import PnccJob
+
+        return PnccJob
+    raise ArgumentError(f"{verb}: no network does this; leave --weights out")
 
 
 def _fingerprints(**files: Any) -> dict[str, str]:
@@ -127,7 +194,7 @@ def _fingerprints(**files: Any) -> dict[str, str]:
     from facerecon.files import sha256_file
 
     found = {"facerecon": __version__}
-    if files["model"] == "open":
+    if files.get("model") == "open":
         found["model_sha256"] = manifest()["models/open-head.facemodel"]["sha256"]
         files.pop("model")
     for name, path in files.items():

@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 
 from facerecon.cli.display import Display
 from facerecon.cli.inputs import Input
-from facerecon.cli.jobs import Job, Outcome, file_state, make_worker, process
+from facerecon.cli.jobs import Outcome, PhotoJob, file_state, make_worker
 from facerecon.cli.journal import Journal
 
 EXIT_OK, EXIT_USAGE, EXIT_SOME_NOT_OK, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 
-def run(job: Job, inputs: Sequence[Input], journal: Journal, display: Display, *, workers: int) -> int:
+def run(job: PhotoJob, inputs: Sequence[Input], journal: Journal, display: Display, *, workers: int) -> int:
     """Process the inputs and return the exit code; an interrupted run still writes its manifest.
 
-    Model and detector are loaded before the output folder is touched, so that a wrong option leaves nothing behind.
+    What the job needs (a model, a detector) is loaded before the output folder is touched, so that a wrong option leaves
+    nothing behind.
     """
     start = time.perf_counter()
-    from facerecon.pipeline import FaceReconstructor
-
-    with _Stop() as stop, FaceReconstructor(**job.reconstructor) as reconstructor:
+    with _Stop() as stop, contextlib.ExitStack() as opened:
+        work_on = opened.enter_context(job.open())
         journal.start()
         results = [journal.finished(item) for item in inputs]
         todo = [index for index, records in enumerate(results) if records is None]
@@ -34,10 +34,10 @@ def run(job: Job, inputs: Sequence[Input], journal: Journal, display: Display, *
         interrupted, begun = False, time.perf_counter()
         if workers > 1:
             # The workers have their own.
-            reconstructor.close()
+            opened.close()
             work = _in_workers(job, [inputs[index] for index in todo], min(workers, len(todo)))
         else:
-            work = ((index, process(job, reconstructor, inputs[todo[index]])) for index in range(len(todo)))
+            work = ((index, work_on(inputs[todo[index]])) for index in range(len(todo)))
         try:
             with display.progress(len(inputs), done=len(inputs) - len(todo)):
                 display.show_ready(results)
@@ -63,7 +63,7 @@ def run(job: Job, inputs: Sequence[Input], journal: Journal, display: Display, *
     return EXIT_OK if ok else EXIT_SOME_NOT_OK
 
 
-def _in_workers(job: Job, items: list[Input], workers: int) -> Iterator[tuple[int, Outcome]]:
+def _in_workers(job: PhotoJob, items: list[Input], workers: int) -> Iterator[tuple[int, Outcome]]:
     from facerecon.evaluation.workers import WorkerDied, run_items
 
     with contextlib.closing(run_items(functools.partial(_numbered, job), (), list(enumerate(items)), workers=workers)) as results:
@@ -75,7 +75,7 @@ def _in_workers(job: Job, items: list[Input], workers: int) -> Iterator[tuple[in
             yield place, result
 
 
-def _numbered(job: Job):
+def _numbered(job: PhotoJob):
     work = make_worker(job)
     return lambda numbered: work(numbered[1])
 

@@ -22,6 +22,7 @@ from facerecon.export.source import read_bounded
 from facerecon.files import write_atomic
 
 _MOST_BYTES = 4 << 20
+CONVENTION = "pixels of the upright image, origin at the centre of the top-left pixel, x right, y down"
 
 
 def write_pts(path: str | os.PathLike[str], points: Any) -> Path:
@@ -71,7 +72,7 @@ def write_landmarks_json(path: str | os.PathLike[str], points: Any, *, scheme: s
     values = arrays.points("points", values, 3 if values.ndim == 2 and values.shape[1] == 3 else 2)
     record: dict[str, Any] = {
         "schema": 1, "scheme": scheme, "image_size": [int(size) for size in image_size],
-        "convention": "pixels of the upright image, origin at the centre of the top-left pixel, x right, y down",
+        "convention": CONVENTION,
         "points": [[round(number, 6) for number in row] for row in values.tolist()],
     }
     if visibility is not None:
