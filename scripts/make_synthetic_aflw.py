@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 from facerecon.errors import BackendError, FaceReconError  # noqa: E402
 from facerecon.evaluation.benchmark import SYNTHETIC  # noqa: E402
 from facerecon.files import write_atomic  # noqa: E402
+from synthetic_photo import add_hair, background, random_light  # noqa: E402
 
 SIZE = 450
 # Images of the release per yaw bin, and the edges between which a synthetic yaw is drawn.
@@ -43,40 +44,6 @@ def draw_parameters(generator: np.random.Generator, scales: tuple[np.ndarray, np
     pitch, roll = np.clip(generator.normal(size=2) * [11, 12], -35, 35)
     pose = np.array([*np.radians([pitch, yaw, roll]), 0, 0, 0, generator.uniform(1.15e-3, 1.45e-3)])
     return {"shape": shape, "expression": expression, "pose": pose}
-
-
-def background(generator: np.random.Generator) -> np.ndarray:
-    """Smooth, mostly grey noise, (450, 450, 3) in [0, 1]."""
-    import cv2
-
-    picture = np.full((SIZE, SIZE, 3), generator.uniform(0.3, 0.7) + generator.uniform(-0.08, 0.08, 3))
-    for cells, strength in ((3, 0.14), (9, 0.06), (40, 0.03)):
-        noise = generator.normal(size=(cells, cells, 1)) + 0.35 * generator.normal(size=(cells, cells, 3))
-        picture += strength * cv2.resize(noise.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    return np.clip(picture, 0, 1)
-
-
-def add_hair_and_mouth(picture: np.ndarray, generator: np.random.Generator, cranium: np.ndarray, radius: float,
-                       mouth: np.ndarray) -> np.ndarray:
-    """Behind the face: a ball of hair round the cranium (2,) px, and the dark inside of the mouth (8, 2) px."""
-    import cv2
-
-    hair = np.array([[0.07, 0.05, 0.04], [0.23, 0.14, 0.08], [0.45, 0.33, 0.18], [0.4, 0.4, 0.4]])[generator.integers(4)]
-    ball = np.zeros((SIZE, SIZE), np.float32)
-    cv2.circle(ball, tuple(np.rint(16 * cranium).astype(int).tolist()), int(16 * radius), 1.0, -1, cv2.LINE_AA, 4)
-    strands = 1 + 0.8 * cv2.GaussianBlur(generator.normal(size=ball.shape).astype(np.float32), (0, 0), 1.2)
-    drawn = np.ascontiguousarray(picture + ball[..., None] * (hair * strands[..., None] - picture), dtype=np.float32)
-    cv2.fillPoly(drawn, [np.rint(mouth).astype(np.int32)], (0.16, 0.05, 0.05))
-    return np.clip(drawn, 0, 1)
-
-
-def random_light(generator: np.random.Generator) -> np.ndarray:
-    """Spherical harmonics (9, 3): mostly from the front and above, a little coloured."""
-    light = np.zeros((9, 3))
-    light[0] = generator.uniform(2.3, 3.1)
-    light[1], light[2], light[3] = generator.uniform(0.0, 0.5), generator.uniform(0.3, 0.7), generator.uniform(-0.5, 0.5)
-    light[4:] = generator.normal(size=(5, 1)) * 0.08
-    return light * (1 + 0.06 * generator.normal(size=3))
 
 
 class Studio:
@@ -121,11 +88,12 @@ class Studio:
         from facerecon.render import antialias, interpolate, rasterize, shade
 
         projected = self.truth.vertices([truth])[0]
-        light, behind = random_light(generator), background(generator)
+        light, behind = random_light(generator), background(generator, SIZE)
         albedo = self.skin(generator)
         # A point in the middle of the head, 85 mm behind and 40 mm above the bridge of the nose.
         cranium = projected[self.truth.keypoints[27]] + 1000 * truth.scale * truth.rotation @ [0.0, 40.0, -85.0]
-        behind = add_hair_and_mouth(behind, generator, cranium[:2], 92 * 1000 * truth.scale, projected[self.truth.keypoints[60:68], :2])
+        hairy = add_hair(behind, generator, cranium[:2], 92 * 1000 * truth.scale)
+        behind = _with_dark_mouth(hairy, projected[self.truth.keypoints[60:68], :2])
         # Half a pixel more on each side of the larger picture: the centre convention survives the scaling.
         large = torch.from_numpy((projected + [0.5, 0.5, 0]) * SUPERSAMPLING - [0.5, 0.5, 0])[None]
         fragments = rasterize(large, self.faces, (SIZE * SUPERSAMPLING, SIZE * SUPERSAMPLING))
@@ -137,6 +105,13 @@ class Studio:
         picture = behind * (1 - covered) + np.clip(image, 0, 1) * covered
         picture += generator.normal(size=picture.shape) * 0.012
         return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _with_dark_mouth(picture: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """The dark inside of the mouth, outline (8, 2) px, on a picture that the face will be drawn over."""
+    import cv2
+
+    return np.clip(cv2.fillPoly(picture, [np.rint(outline).astype(np.int32)], (0.16, 0.05, 0.05)), 0, 1)
 
 
 def _dark_neck(mean: np.ndarray, keypoints: np.ndarray, albedo: np.ndarray) -> np.ndarray:
