@@ -1,0 +1,175 @@
+"""Face crops in memory: what every network here trains on.
+
+Two layouts are read: a *crop archive*, that is a folder with `faces.jsonl` and the tar shards that its rows name, and any folder
+of square face crops. An archive's row has `name` and `shard`, and where known `points68` (iBUG-68 pixels of the crop) and
+`subject` (who it is; splits go by it, so that nobody is in two of them).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from facerecon.checks import check_range
+from facerecon.data import load_image
+from facerecon.errors import ArgumentError, DatasetError, FaceReconError
+
+INDEX_NAME = "faces.jsonl"
+SCHEME = "ibug68"
+# Parts of a hundred: 20 test subjects, 8 to choose settings by, the others to learn from.
+TEST_SHARE, VALIDATION_SHARE = 20, 8
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Crops:
+    """Face crops of one size.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB.
+        names: of the crops, unique.
+        subjects: who each crop shows, None where nobody said.
+        points: (N, L, 2) float32 px of the crop, NaN where a crop has no landmarks.
+        scheme: landmark scheme of `points`.
+        sha256: hash of names, labels and pixels: what a training run records as its data.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    subjects: tuple[str | None, ...]
+    points: np.ndarray
+    scheme: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def size(self) -> int:
+        """Side of the crops in px."""
+        return self.images.shape[1]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool: which crops have landmarks, if not all of them."""
+        return np.isfinite(self.points).all(2).any(1)
+
+    def take(self, chosen: np.ndarray) -> Crops:
+        """The crops at these indices (or of this (N,) mask), in their order."""
+        chosen = np.flatnonzero(chosen) if np.asarray(chosen).dtype == bool else np.asarray(chosen, dtype=np.int64)
+        return make_crops(self.images[chosen], [self.names[i] for i in chosen], [self.subjects[i] for i in chosen],
+                          self.points[chosen], scheme=self.scheme)
+
+
+def make_crops(images: np.ndarray, names: list[str], subjects: list[str | None] | None = None,
+               points: np.ndarray | None = None, *, scheme: str = SCHEME) -> Crops:
+    """Crops from arrays; `points` default to unlabelled. Raises ArgumentError when lengths differ."""
+    count = len(images)
+    subjects = [None] * count if subjects is None else subjects
+    points = np.full((count, 68, 2), np.nan, np.float32) if points is None else np.asarray(points, np.float32)
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.dtype != np.uint8 or images.shape[3] != 3:
+        raise ArgumentError(f"images: wanted (N, S, S, 3) uint8, got {images.shape} {images.dtype}", code="shape_invalid")
+    if not count == len(names) == len(subjects) == len(points):
+        raise ArgumentError(f"crops: wanted as many names, subjects and points as images, got {len(names)}, {len(subjects)}, "
+                            f"{len(points)} for {count}", code="shape_invalid")
+    digest = hashlib.sha256("\n".join(names).encode() + np.ascontiguousarray(points).tobytes())
+    digest.update(np.ascontiguousarray(images))
+    return Crops(images, tuple(names), tuple(subjects), points, scheme, digest.hexdigest())
+
+
+def load_crops(path: str | os.PathLike[str], *, size: int = 128, only_labelled: bool = False,
+               every: int = 1) -> Crops:
+    """Read a crop archive, or a folder of square face crops, resized to `size` px.
+
+    Args:
+        path: folder with `faces.jsonl` and its shards, or with images (searched recursively; no labels).
+        size: side in px; areas are averaged, landmarks follow by x -> (x + 0.5) s - 0.5.
+        only_labelled: leave out crops without landmarks.
+        every: take every n-th row, for trials.
+
+    Raises:
+        DatasetError: `dataset_missing`, `dataset_invalid` (a row or shard that does not fit).
+    """
+    import cv2
+
+    check_range("size", size, 16, 1024)
+    check_range("every", every, 1)
+    folder = Path(path)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: wanted a folder of face crops, found none there", code="dataset_missing")
+    source = _archive(folder, only_labelled, every) if (folder / INDEX_NAME).is_file() else _folder(folder, every)
+    images, names, subjects, points = [], [], [], []
+    for name, data, subject, labels in source:
+        try:
+            pixels = load_image(data).pixels
+        except FaceReconError as error:
+            raise DatasetError(f"{folder}: {name}: {error}") from error
+        height, width = pixels.shape[:2]
+        if height != width:
+            raise DatasetError(f"{folder}: {name}: wanted a square face crop, got {width} x {height}; crop the photos first")
+        scale = size / width
+        images.append(pixels if scale == 1 else cv2.resize(
+            pixels, (size, size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+        points.append(np.full((68, 2), np.nan) if labels is None else (labels + 0.5) * scale - 0.5)
+        names.append(name)
+        subjects.append(subject)
+    if not names:
+        raise DatasetError(f"{folder}: wanted at least one face crop, found none", code="dataset_missing")
+    return make_crops(np.stack(images), names, subjects, np.stack(points))
+
+
+def split_of(subject: str) -> str:
+    """Which split a person belongs to: "train", "validation" or "test", by a hash of the name, so that it never changes."""
+    place = int(hashlib.sha256(subject.encode()).hexdigest(), 16) % 100
+    return "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def subject_split(crops: Crops, split: str) -> np.ndarray:
+    """(N,) bool: the crops of one split. Crops of unknown people are in "train": they are in nobody's test set."""
+    if split not in SPLITS:
+        raise ArgumentError(f"split: wanted one of {', '.join(SPLITS)}, got {split!r}")
+    return np.array([("train" if subject is None else split_of(subject)) == split for subject in crops.subjects])
+
+
+def _archive(folder: Path, only_labelled: bool, every: int) -> Iterator[tuple[str, bytes, str | None, np.ndarray | None]]:
+    rows = []
+    for number, line in enumerate((folder / INDEX_NAME).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            labels = row.get("points68")
+            labels = None if labels is None else np.asarray(labels, np.float64).reshape(68, 2)
+            rows.append((str(row["shard"]), str(row["name"]), row.get("subject"), labels))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{folder / INDEX_NAME}: line {number}: wanted name, shard and 68 points or none: {error}") from error
+    rows = [row for row in rows[::every] if row[3] is not None or not only_labelled]
+    wanted: dict[str, dict[str, tuple]] = {}
+    for shard, name, subject, labels in rows:
+        if Path(shard).name != shard:
+            raise DatasetError(f"{folder / INDEX_NAME}: wanted the plain name of a shard in the folder, got {shard!r}")
+        wanted.setdefault(shard, {})[name] = (subject, labels)
+    for shard, members in wanted.items():
+        try:
+            with tarfile.open(folder / shard) as content:
+                for member in content:
+                    if member.isfile() and member.name in members:
+                        yield member.name, content.extractfile(member).read(), *members.pop(member.name)
+        except (OSError, tarfile.TarError) as error:
+            raise DatasetError(f"{folder / shard}: wanted a tar archive of crops: {error}") from error
+        if members:
+            raise DatasetError(f"{folder / shard}: {len(members)} crops of the index are not in it, {next(iter(members))} for one")
+
+
+def _folder(folder: Path, every: int) -> Iterator[tuple[str, Path, None, None]]:
+    from facerecon.data.datasets import read_folder
+
+    samples = read_folder(folder)
+    for index in range(0, len(samples), every):
+        sample = samples[index]
+        yield sample.name, sample.image, None, None

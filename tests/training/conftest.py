@@ -1,0 +1,43 @@
+"""The small network and its data, one thread, and the command in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The module tiny.py of this folder."""
+    specification = importlib.util.spec_from_file_location("tiny", Path(__file__).parent / "tiny.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums have one order, so that runs can be compared by the bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def fit(tiny, monkeypatch, tmp_path):
+    """Train the small network: fit(folder name, settings of `train`, **keys of the recipe)."""
+    import facerecon.training.run as run
+
+    monkeypatch.setattr(run, "build_task", tiny.build)
+
+    def start(name: str | None = "run", options: dict | None = None, data=None, **changes):
+        return run.train(tiny.recipe(**changes), tiny.material() if data is None else data, None if name is None else tmp_path / name,
+                         progress=False, **(options or {}))
+
+    return start
