@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facerecon import __version__
-from facerecon.cli import convert_basel, doctor, evaluate, models, reconstruct
+from facerecon.cli import convert_basel, doctor, evaluate, label, models, reconstruct, train
 from facerecon.cli.group import Verbs
 
 HELP = """Textured, posed, animatable 3D face meshes from photos, on a CPU, offline.
@@ -20,14 +20,17 @@ app = typer.Typer(name="facerecon", cls=Verbs, no_args_is_help=True, add_complet
                   rich_markup_mode=None, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 for command, summary in (
     (reconstruct.reconstruct, "Photos to textured, animatable 3D face meshes."),
-    (reconstruct.landmarks, "Photos to 68 landmarks with depth and visibility."),
+    (reconstruct.landmarks, "Photos to landmarks: of the fitted model, or by a network."),
     (reconstruct.pncc, "Photos to coordinate code maps (PNCC)."),
+    (reconstruct.annotate, "A folder of photos to their predicted PNCC."),
+    (train.train, "Train the networks, by recipes."),
     (convert_basel.convert_basel, "A Basel model file to a .facemodel."),
     (doctor.doctor, "What is installed, what works, what is missing."),
 ):
     app.command(short_help=summary)(command)
 app.add_typer(models.app, name="models")
 evaluate.register(app)
+label.register(app)
 
 
 @app.callback(invoke_without_command=True)
