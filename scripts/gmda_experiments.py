@@ -28,7 +28,7 @@ from facerecon.files import write_atomic  # noqa: E402
 
 SIZES = (10, 50, 200, 0)  # 0: all
 STEPS = {10: 250, 50: 400, 200: 600, 0: 1500}
-PRETRAINED = {"learning_rate": 2e-3, "encoder_learning_rate": 2e-4}
+PRETRAINED = {"learning_rate": 2e-3, "encoder_learning_rate": 5e-4}
 # Random weights learn as a whole, at one rate and with moving statistics.
 RANDOM = {"pretrained": False, "learning_rate": 1e-3, "encoder_learning_rate": 1e-3, "fine_tune_decoder": True,
           "encoder_statistics": "batch"}

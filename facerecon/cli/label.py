@@ -122,7 +122,7 @@ def retrain(
 
     \b
     Examples:
-      facerecon label retrain project --init autoencoder.safetensors
+      facerecon label retrain project --init autoencoder-128
       facerecon label retrain project pretrained=false steps=3000
     """
     from facerecon.cli.label_training import retrain_round
@@ -135,7 +135,7 @@ def retrain(
     lines = [f"round {result['round']}: {_trained(result['trained'])}", f"  weights  {project / result['trained']['weights']}",
              f"  random   {_trained(result['baseline']) if result['baseline'] else result['no_baseline']}"]
     if result["left_out"]:
-        lines.append(f"  {len(result['left_out'])} labelled photos were left out: some of their points are absent")
+        lines.append(f"  {len(result['left_out'])} labelled photos were left out: none of their points is there")
     _print(result, as_json, [*lines, f"  then     facerecon label propose {project}"])
 
 

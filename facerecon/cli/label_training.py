@@ -70,7 +70,7 @@ def _train(project, names: Sequence[str], validation, recipe, run: str, *, init:
 
     training, left_out = _crops(project, names, recipe)
     if training is None:
-        raise ArgumentError(f"wanted labels with all points to train on, got none among {len(names)}")
+        raise ArgumentError(f"wanted labels with points to train on, got none among {len(names)}")
     usable = sum(photo.state == "ok" for photo in project.photos.values())
     material = Material(training, validation, full=max(usable, len(training)))
     place = project.folder / "training" / run

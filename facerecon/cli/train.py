@@ -21,7 +21,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Crop archive (faces.jsonl with its shards), folder of face crops, or, for PNCC, "
                                                    "folder of training pairs.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for checkpoints, weights and logs.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from: a file, or autoencoder-128, which ships.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -39,9 +39,9 @@ def train(
 
     facerecon train --list
 
-    facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder.safetensors -o run
+    facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder-128 -o run
 
-    facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder.safetensors -o run --resume
+    facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder-128 -o run --resume
 
     Scalars and pictures are for TensorBoard: tensorboard --logdir run
     """

@@ -81,6 +81,8 @@ def build_adapted(autoencoder: Autoencoder, *, outputs: int, kind: str = "origin
     if skips:
         blocks = [HierarchicalBlock(width, transfer.skip_channels) for width, transfer in zip(channels, transfers)]
     head = nn.ConvTranspose2d(channels[-1], outputs, 4, 2, 1, bias=False) if layers == 4 else None
+    if head is not None:
+        _start_small(head)
     return AdaptedNetwork(autoencoder, transfers=transfers, skips=blocks, head=head, outputs=outputs)
 
 
@@ -91,6 +93,7 @@ def build_plain(encoder: Encoder, *, outputs: int) -> PlainNetwork:
     for inputs, width in zip(PLAIN_WIDTHS, PLAIN_WIDTHS[1:]):
         layers += [nn.ConvTranspose2d(inputs, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
     head = nn.ConvTranspose2d(PLAIN_WIDTHS[-1], outputs, 4, 2, 1, bias=False)
+    _start_small(head)
     return PlainNetwork(copy.deepcopy(encoder), layers=layers, head=head, outputs=outputs)
 
 
@@ -115,6 +118,11 @@ def build_from_config(config: Mapping[str, Any]) -> Autoencoder | Encoder | Deco
     if name in ("encoder", "decoder"):
         return getattr(autoencoder, name)
     return build_adapted(autoencoder, **options) if name == "adapted" else autoencoder
+
+
+def _start_small(head: nn.Module) -> None:
+    # Most of a target map is empty: starting near empty maps saves the steps that would be spent on unlearning noise.
+    nn.init.normal_(head.weight, std=1e-3)
 
 
 def _count(name: str, value: int, largest: int) -> None:

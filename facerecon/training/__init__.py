@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "Augmentation": "augment",
     "augment": "augment",
     "AutoencoderTask": "autoencoder",
-    "AdaptationSettings": "adaptation",
+    "AdaptationSettings": "settings",
     "AdaptationTask": "adaptation",
     "HeatmapHead": "heads",
     "PnccHead": "heads",

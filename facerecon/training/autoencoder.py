@@ -6,7 +6,6 @@ and 1, reconstruction and structure weigh alike and about ten times as much as t
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning
@@ -19,8 +18,7 @@ from facerecon.gmda import losses
 from facerecon.gmda.autoencoder import Autoencoder, normalise
 from facerecon.gmda.discriminators import ImageDiscriminator, LatentDiscriminator
 from facerecon.training.guard import StepGuard
-
-SCHEDULES = ("constant", "cosine")
+from facerecon.training.settings import SCHEDULES, rate_factor
 
 
 class AutoencoderTask(lightning.LightningModule):
@@ -167,12 +165,3 @@ class AutoencoderTask(lightning.LightningModule):
         for optimiser, rate in zip(optimisers, self.rates):
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
-
-
-def rate_factor(done: int, steps: int, *, schedule: str, warmup: int = 0) -> float:
-    """What the learning rate is multiplied by after `done` of `steps` steps: 1, or a cosine from 1 to 0.01, after a linear rise."""
-    rise = min(1.0, (done + 1) / (warmup + 1))
-    if schedule == "constant":
-        return rise
-    share = min(1.0, done / max(1, steps))
-    return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))

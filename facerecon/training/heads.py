@@ -25,6 +25,7 @@ class HeatmapHead:
         scheme: of the points.
         image_size: side of the network's input in px.
         sigma: of the heatmaps, px of a 256 px input.
+        emphasis: of the loss; see `gmda.losses.squared_loss`.
         method: how heatmaps are decoded for the error.
         normaliser: of the error; see `alignment.landmark_nme`.
     """
@@ -32,6 +33,7 @@ class HeatmapHead:
     scheme: LandmarkScheme
     image_size: int
     sigma: float = SIGMA
+    emphasis: float = 0.0
     method: str = "subpixel"
     normaliser: str = "inter_ocular"
     metric: str = dataclasses.field(default="nme", init=False)
@@ -49,7 +51,7 @@ class HeatmapHead:
         """Mean squared error of heatmaps (B, L, M, M) over the labelled landmarks; 0 when there is none."""
         points = batch["points"]
         target = encode_heatmaps(points, image_size=self.image_size, map_size=maps.shape[-1], sigma=self.sigma)
-        return squared_loss(maps, target, weight=labelled_weights(points))
+        return squared_loss(maps, target, weight=labelled_weights(points), emphasis=self.emphasis)
 
     def errors(self, maps: Tensor, batch: dict[str, Any]) -> Tensor:
         """(B,) NME of each sample over its labelled points, as a fraction; infinity where the maps are not finite."""

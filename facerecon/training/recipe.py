@@ -19,6 +19,7 @@ from typing import Any
 from facerecon.checks import check_choice, check_range
 from facerecon.errors import ArgumentError, PathError
 from facerecon.training.augment import Augmentation
+from facerecon.training.settings import AdaptationSettings
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
 PRECISIONS = ("float32", "bfloat16")
@@ -115,8 +116,8 @@ class AutoencoderRecipe(Recipe):
 
 
 @dataclasses.dataclass(frozen=True)
-class AdaptationRecipe(Recipe):
-    """What landmarks and PNCC share: the network, and the attributes of `AdaptationSettings`.
+class AdaptationRecipe(Recipe, AdaptationSettings):
+    """What landmarks and PNCC share: the network, and how it learns.
 
     Attributes:
         network: "adapted", or "plain" (the baseline with a plain decoder on the same encoder).
@@ -129,30 +130,22 @@ class AdaptationRecipe(Recipe):
     kind: str = "original"
     skips: bool = False
     layers: int = 4
-    learning_rate: float = 4e-4
-    encoder_learning_rate: float = 2e-5
-    beta1: float = 0.9
-    fine_tune_encoder: bool = True
-    fine_tune_decoder: bool = False
-    encoder_statistics: str = "frozen"
-    first_stage: float = 0.0
-    first_stage_learning_rate: float | None = None
-    schedule: str = "constant"
-    warmup: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Recipe.__post_init__(self)
+        AdaptationSettings.__post_init__(self)
         check_choice("network", self.network, ("adapted", "plain"))
         check_choice("layers", self.layers, (4, 5) if self.image_size == 256 else (4,))
 
 
 @dataclasses.dataclass(frozen=True)
 class LandmarkRecipe(AdaptationRecipe):
-    """Attributes: scheme: of the landmarks, a name or a file; sigma: of the heatmaps, px of a 256 px input; decoding and
-    normaliser: of the validation error."""
+    """Attributes: scheme: of the landmarks, a name or a file; sigma: of the heatmaps, px of a 256 px input; emphasis: of
+    the loss (0 is the papers'); decoding and normaliser: of the validation error."""
 
     scheme: str = "ibug68"
     sigma: float = 7.0
+    emphasis: float = 0.0
     decoding: str = "subpixel"
     normaliser: str = "inter_ocular"
 

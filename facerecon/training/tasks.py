@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from facerecon.alignment import LandmarkTask, load_scheme
+from facerecon.assets import locate
 from facerecon.errors import ArgumentError
 from facerecon.gmda import (
     Autoencoder,
@@ -22,12 +24,17 @@ from facerecon.gmda import (
     grow_autoencoder,
     load_network,
 )
+from facerecon.gmda.weights import HALVES
 from facerecon.pncc import PnccTask
-from facerecon.training.adaptation import AdaptationSettings, AdaptationTask
+from facerecon.training.adaptation import AdaptationTask
 from facerecon.training.autoencoder import AutoencoderTask
 from facerecon.training.guard import StepGuard
 from facerecon.training.heads import Head, HeatmapHead, PnccHead
 from facerecon.training.recipe import AdaptationRecipe, AutoencoderRecipe, LandmarkRecipe, PnccRecipe, Recipe
+from facerecon.training.settings import AdaptationSettings
+
+# Folders of assets/weights with an autoencoder's halves.
+SHIPPED = ("autoencoder-128",)
 
 
 def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.Module | None = None) -> lightning.LightningModule:
@@ -35,7 +42,7 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
 
     Args:
         steps: length of the run.
-        init: weights to start from, a file or a network. For an autoencoder: one of the same size, or a 128 px one that grows to
+        init: weights to start from: a file, the name of an autoencoder that ships ("autoencoder-128"), or a network. For an autoencoder: one of the same size, or a 128 px one that grows to
             256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted.
 
     Random weights come from torch's global generator; seed it first.
@@ -43,7 +50,7 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
     Raises:
         ArgumentError: `init` is missing or does not fit the recipe. ModelError: from the file.
     """
-    start = load_network(init).network if isinstance(init, (str, os.PathLike)) else init
+    start = load_network(shipped_or_path(init)).network if isinstance(init, (str, os.PathLike)) else init
     if isinstance(recipe, AutoencoderRecipe):
         return _autoencoder_task(recipe, steps, start)
     network = _network(recipe, start).to(memory_format=torch.channels_last)
@@ -52,10 +59,18 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
                           guard=StepGuard(recipe.skipped_limit))
 
 
+def shipped_or_path(init: str | os.PathLike[str]) -> Path:
+    """The folder of an autoencoder that ships with the package, its files verified; or else the path itself."""
+    if os.fspath(init) not in SHIPPED:
+        return Path(init)
+    encoder, _ = (locate(f"weights/{os.fspath(init)}/{half}.safetensors") for half in HALVES)
+    return encoder.parent
+
+
 def head_of(recipe: Recipe) -> Head:
     """What the network of a landmark or PNCC recipe gives."""
     if isinstance(recipe, LandmarkRecipe):
-        return HeatmapHead(load_scheme(recipe.scheme), recipe.image_size, sigma=recipe.sigma, method=recipe.decoding,
+        return HeatmapHead(load_scheme(recipe.scheme), recipe.image_size, sigma=recipe.sigma, emphasis=recipe.emphasis, method=recipe.decoding,
                            normaliser=recipe.normaliser)
     return PnccHead()
 

@@ -96,3 +96,11 @@ def test_adversarial_losses_by_hand():
     assert float(losses.discriminator_loss(torch.full((2,), 50.0), torch.full((2,), -50.0))) == pytest.approx(0, abs=1e-12)
     assert float(losses.real_loss(torch.tensor([1.0]))) == pytest.approx(-math.log(1 / (1 + math.exp(-1.0))))
     assert float(losses.fake_loss(torch.tensor([1.0]))) == pytest.approx(-math.log(1 - 1 / (1 + math.exp(-1.0))))
+
+
+def test_emphasis_weighs_pixels_by_their_target():
+    maps = torch.tensor([[[[0.5, 0.0], [0.0, 0.25]]]])
+    target = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    # 0.25 (1 + 3) and 0.0625 of four pixels; without emphasis 0.25 and 0.0625.
+    assert float(losses.squared_loss(maps, target, emphasis=3.0)) == pytest.approx((1.0 + 0.0625) / 4)
+    assert float(losses.squared_loss(maps, target)) == pytest.approx((0.25 + 0.0625) / 4)

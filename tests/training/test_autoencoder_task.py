@@ -13,7 +13,8 @@ from facerecon.errors import ArgumentError  # noqa: E402
 from facerecon.gmda import losses  # noqa: E402
 from facerecon.gmda.autoencoder import Autoencoder, Decoder, Encoder, normalise  # noqa: E402
 from facerecon.gmda.discriminators import ImageDiscriminator, LatentDiscriminator  # noqa: E402
-from facerecon.training.autoencoder import AutoencoderTask, rate_factor  # noqa: E402
+from facerecon.training.autoencoder import AutoencoderTask  # noqa: E402
+from facerecon.training.settings import rate_factor  # noqa: E402
 
 
 @pytest.fixture(scope="module")
