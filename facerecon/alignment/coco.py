@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from facerecon.alignment.labels import LabelledImage, order_of_names, skeleton_edges
+from facerecon.alignment.labels import LabelledImage, order_of_names, skeleton_edges, writable_labels
 from facerecon.alignment.scheme import LandmarkScheme
 from facerecon.checks import check_choice
-from facerecon.errors import ArgumentError, DatasetError, LandmarkError
+from facerecon.errors import DatasetError, LandmarkError
 from facerecon.export.source import read_bounded
 from facerecon.files import write_atomic
 
@@ -48,14 +48,7 @@ def write_coco(path: str | os.PathLike[str], labels: Sequence[LabelledImage], sc
     """
     shift = ORIGINS[check_choice("origin", origin, tuple(ORIGINS))]
     images, annotations = [], []
-    seen: set[str] = set()
-    for number, label in enumerate(labels, start=1):
-        if label.size is None or len(label.points) != len(scheme):
-            raise ArgumentError(f"{label.image}: wanted a label with the photo's size and {len(scheme)} points, got size "
-                                f"{label.size} and {len(label.points)} points")
-        if label.image in seen:
-            raise DatasetError(f"{label.image}: the photo is there twice", code="annotation_invalid")
-        seen.add(label.image)
+    for number, label in enumerate(writable_labels(labels, scheme), start=1):
         width, height = label.size
         images.append({"id": number, "file_name": label.image, "width": int(width), "height": int(height)})
         if label.present.any():

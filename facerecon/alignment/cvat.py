@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from facerecon.alignment.labels import PREDICTED, LabelledImage, order_of_names, skeleton_edges
+from facerecon.alignment.labels import PREDICTED, LabelledImage, order_of_names, skeleton_edges, writable_labels
 from facerecon.alignment.scheme import LandmarkScheme
 from facerecon.checks import check_shape
 from facerecon.errors import ArgumentError, DatasetError, LandmarkError
@@ -59,14 +59,7 @@ def write_cvat(path: str | os.PathLike[str], labels: Sequence[LabelledImage], sc
         text.write(f"        <label>\n          <name>{escape(_plain(name))}</name>\n          <type>points</type>\n"
                    f"          <parent>{LABEL}</parent>\n        </label>\n")
     text.write("      </labels>\n    </task>\n  </meta>\n")
-    seen: set[str] = set()
-    for number, label in enumerate(labels):
-        if label.size is None or len(label.points) != len(scheme):
-            raise ArgumentError(f"{label.image}: wanted a label with the photo's size and {len(scheme)} points, got size "
-                                f"{label.size} and {len(label.points)} points")
-        if label.image in seen:
-            raise DatasetError(f"{label.image}: the photo is there twice", code="annotation_invalid")
-        seen.add(label.image)
+    for number, label in enumerate(writable_labels(labels, scheme)):
         text.write(f'  <image id="{number}" name={quoteattr(_plain(label.image))} width="{int(label.size[0])}" '
                    f'height="{int(label.size[1])}">\n')
         if label.present.any():

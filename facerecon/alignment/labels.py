@@ -7,13 +7,13 @@ at the centre of its top-left pixel.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from facerecon.alignment.scheme import LandmarkScheme
 from facerecon.checks import check_choice, check_shape
-from facerecon.errors import DatasetError, LandmarkError
+from facerecon.errors import ArgumentError, DatasetError, LandmarkError
 
 PREDICTED = "predicted"
 OUTSIDE = ("refuse", "absent", "keep")
@@ -127,3 +127,21 @@ def order_of_names(names: Sequence[str], scheme: LandmarkScheme, where: str) -> 
 def skeleton_edges(scheme: LandmarkScheme) -> list[tuple[int, int]]:
     """Pairs of points (indices from 0) that a drawing joins: neighbours within each group of the scheme."""
     return [pair for group in scheme.groups.values() for pair in zip(group, group[1:])]
+
+
+def writable_labels(labels: Iterable[LabelledImage], scheme: LandmarkScheme) -> Iterator[LabelledImage]:
+    """The labels one by one, each checked to be fit for a file of many photos.
+
+    Raises:
+        ArgumentError: a label without size, or with another number of points. DatasetError: `annotation_invalid` for a photo
+            that is there twice.
+    """
+    seen: set[str] = set()
+    for label in labels:
+        if label.size is None or len(label.points) != len(scheme):
+            raise ArgumentError(f"{label.image}: wanted a label with the photo's size and {len(scheme)} points, got size "
+                                f"{label.size} and {len(label.points)} points")
+        if label.image in seen:
+            raise DatasetError(f"{label.image}: the photo is there twice", code="annotation_invalid")
+        seen.add(label.image)
+        yield label

@@ -30,14 +30,8 @@ class PlainNetwork(TunedNetwork):
         self.set_trainable()
 
     @property
-    def image_size(self) -> int:
-        return self.encoder.image_size
-
-    @property
     def config(self) -> dict[str, Any]:
-        """What `build_from_config` needs to make this network again, with random weights."""
-        return {"network": "plain", "image_size": self.image_size, "latent_size": self.encoder.latent_size,
-                "outputs": self.outputs}
+        return {"network": "plain", **super().config}
 
     def set_trainable(self, encoder: bool = True, decoder: bool = False, *, encoder_statistics: str = "frozen") -> None:
         super().set_trainable(encoder, decoder, encoder_statistics=encoder_statistics)

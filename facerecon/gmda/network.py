@@ -50,14 +50,9 @@ class AdaptedNetwork(TunedNetwork):
         self.set_trainable()
 
     @property
-    def image_size(self) -> int:
-        return self.encoder.image_size
-
-    @property
     def config(self) -> dict[str, Any]:
-        """What `build_from_config` needs to make this network again, with random weights."""
-        return {"network": "adapted", "image_size": self.image_size, "latent_size": self.encoder.latent_size,
-                "outputs": self.outputs, "kind": self.kind, "skips": self.skips is not None, "layers": len(self.transfers)}
+        return {"network": "adapted", **super().config, "kind": self.kind, "skips": self.skips is not None,
+                "layers": len(self.transfers)}
 
     def pretrained_decoder(self) -> list[nn.Module]:
         decoder = self.decoder

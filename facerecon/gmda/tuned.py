@@ -19,10 +19,21 @@ class TunedNetwork(nn.Module):
     """
 
     encoder: nn.Module
+    outputs: int
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder_learns, self.decoder_learns, self.encoder_statistics = True, False, "frozen"
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in px."""
+        return self.encoder.image_size
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `build_from_config` needs to make this network again, with random weights; subclasses add what they are."""
+        return {"image_size": self.image_size, "latent_size": self.encoder.latent_size, "outputs": self.outputs}
 
     def pretrained_decoder(self) -> list[nn.Module]:
         """The parts of a pretrained decoder that `forward` uses."""
