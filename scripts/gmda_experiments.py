@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facerecon.files import write_atomic  # noqa: E402
 
 SIZES = (10, 50, 200, 0)  # 0: all
-STEPS = {10: 250, 50: 400, 200: 600, 0: 1500}
-PRETRAINED = {"learning_rate": 2e-3, "encoder_learning_rate": 5e-4}
+STEPS = {10: 150, 50: 300, 200: 500, 0: 1500}
+PRETRAINED = {"learning_rate": 2e-3, "encoder_learning_rate": 1e-3}
 # Random weights learn as a whole, at one rate and with moving statistics.
 RANDOM = {"pretrained": False, "learning_rate": 1e-3, "encoder_learning_rate": 1e-3, "fine_tune_decoder": True,
           "encoder_statistics": "batch"}
@@ -60,14 +60,15 @@ def rows() -> dict[str, dict]:
     for skips in (False, True):
         found[f"GMDA-R original{' + SC' if skips else ''} w/o FT"] = {
             **PRETRAINED, "kind": "original", "skips": skips, "fine_tune_encoder": False}
-    found["same network, random weights"] = {**RANDOM, "kind": "original", "skips": True}
+    for skips in (False, True):
+        found[f"hybrid{' + SC' if skips else ''}, random weights"] = {**RANDOM, "kind": "hybrid", "skips": skips}
     found["same encoder, plain decoder"] = {**PRETRAINED, "network": "plain"}
     return found
 
 
-SIZE_ROWS = ("GMDA-R original", "GMDA-R original + SC", "GMDA-R hybrid + SC", "same network, random weights",
+SIZE_ROWS = ("GMDA-R hybrid + SC", "hybrid + SC, random weights", "GMDA-R hybrid", "hybrid, random weights",
              "same encoder, plain decoder")
-ACTIVE_ROW = "GMDA-R original + SC"
+ACTIVE_ROW = "GMDA-R hybrid + SC"
 # Final size -> samples after each round: ten at first, then K more.
 ROUNDS = {50: (10, 30, 50), 200: (10, 60, 110, 160, 200)}
 

@@ -7,8 +7,8 @@
 
 `faces`: a folder with `faces.jsonl` and tar shards, or any folder of square face crops; each crop is fitted by its dense
 landmarks (no photometric stage) and kept where the fit explains them. `300w-lp`: the release as it unpacks, drawn from its own
-parameters; the Basel model is the user's (`facerecon convert-basel`). `synthetic`: rendered heads of the open model, to 90
-degrees of yaw to each side.
+parameters; the Basel model is the user's (`facerecon convert-basel`). `synthetic`: the heads of `facerecon synthesise`, to 90
+degrees of yaw to each side; an archive of that verb is a set of pairs by itself.
 
 OUT gets shards that `facerecon.pncc.load_pairs` reads. A run that was stopped goes on where it stopped; another setting needs
 another folder. One seed gives one set of files. `--sheet FILE.png` draws some of the pairs, to be looked at.
@@ -32,6 +32,7 @@ from facerecon.errors import FaceError, FaceReconError, FitError  # noqa: E402
 from facerecon.gmda import MAP_SIZE  # noqa: E402
 from facerecon.pncc import (  # noqa: E402
     PnccPairs, load_pairs, make_pairs, pose_to_crop, read_shard, shard_path, write_shard)
+from facerecon.synthesis.archive import describe_model  # noqa: E402
 
 SHARD = 100
 # A fit is kept where its mean landmark distance is below this, in percent of the root of the landmark box's area: about 2 px of
@@ -68,13 +69,6 @@ def true_code(model: Any, vertices: Any, pose: Any) -> np.ndarray:
     return PhotoView(model, vertices, model.albedo_mean, ambient_light(), pose, (MAP_SIZE, MAP_SIZE)).pncc()
 
 
-def describe_code(model: Any) -> dict[str, Any]:
-    """What a code's colours mean: the model and the corners (mm) of the box that the colours span."""
-    from facerecon.pncc import code_box
-
-    return {"name": model.name, "topology_sha256": model.header["topology_sha256"], "code": code_box(model)}
-
-
 class FittedCrops:
     """Real crops, fitted by dense landmarks."""
 
@@ -92,7 +86,7 @@ class FittedCrops:
         self._subjects = [crops.subjects[i] for i in chosen]
         self._fit = FaceReconstructor(stages="landmarks", texture="none", faces="largest")
         self.about = {"source": "faces", "size": size, "every": every, "starts": starts, "largest_residual_percent": largest,
-                      "model": describe_code(self._fit.model), "crops": len(chosen)}
+                      "model": describe_model(self._fit.model), "crops": len(chosen)}
 
     def make(self, index: int) -> Pair:
         """Fit one crop."""
@@ -124,7 +118,7 @@ class ReleasedFits:
         self._model, self._truth = load_model(model), load_dense_truth(model)
         self._indices = range(0, len(self._samples), every)
         self.names = tuple(self._samples.names[i] for i in self._indices)
-        self.about = {"source": "300w-lp", "size": size, "every": every, "model": describe_code(self._model),
+        self.about = {"source": "300w-lp", "size": size, "every": every, "model": describe_model(self._model),
                       "truth": self._truth.title}
 
     def make(self, index: int) -> Pair:
@@ -151,6 +145,30 @@ class ReleasedFits:
         subject = sample.name.replace("_Flip", "").rsplit("_", 1)[0]
         return Pair(cut_square(pixels, crop), true_code(self._model, torch.from_numpy(shape).float(), pose), subject,
                     {"pose": pose.to_dict()})
+
+
+class SyntheticHeads:
+    """Rendered heads of the open model with known parameters, each a person of its own.
+
+    Args:
+        size: side of the crops, px. count: how many. seed: of everything; head i of a seed does not depend on `count`.
+    """
+
+    def __init__(self, *, size: int, count: int, seed: int) -> None:
+        import torch
+
+        from facerecon.synthesis.source import HeadOptions
+
+        torch.set_num_threads(1)
+        self._source = HeadOptions(count, seed=seed, size=size).open()
+        self.names = tuple(f"synthetic_{seed}_{index:06d}" for index in range(count))
+        self.about = self._source.about
+
+    def make(self, index: int) -> Pair:
+        """Draw one head."""
+        face = self._source.make(index)[0]
+        pose = face.parameters.pose.scaled_image(MAP_SIZE / face.size)
+        return Pair(face.image, face.maps["pncc"] / np.float32(255), face.subject, {"pose": pose.to_dict()})
 
 
 def fill(folder: Path, source: Source, *, size: int, shard: int = SHARD, say=print) -> None:
@@ -236,8 +254,6 @@ def make_source(arguments: argparse.Namespace) -> Source:
                            largest=arguments.largest)
     if arguments.source == "300w-lp":
         return ReleasedFits(arguments.folder, arguments.model, size=arguments.size, every=arguments.every)
-    from synthetic_heads import SyntheticHeads
-
     return SyntheticHeads(size=arguments.size, count=arguments.count, seed=arguments.seed)
 
 

@@ -27,7 +27,9 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 from facerecon.errors import BackendError, FaceReconError  # noqa: E402
 from facerecon.evaluation.benchmark import SYNTHETIC  # noqa: E402
 from facerecon.files import write_atomic  # noqa: E402
-from synthetic_photo import add_hair, background, random_light  # noqa: E402
+from facerecon.synthesis.background import noise_background  # noqa: E402
+from facerecon.synthesis.hair import add_hair  # noqa: E402
+from facerecon.synthesis.lighting import soft_light  # noqa: E402
 
 SIZE = 450
 # Images of the release per yaw bin, and the edges between which a synthetic yaw is drawn.
@@ -88,7 +90,7 @@ class Studio:
         from facerecon.render import antialias, interpolate, rasterize, shade
 
         projected = self.truth.vertices([truth])[0]
-        light, behind = random_light(generator), background(generator, SIZE)
+        light, behind = soft_light(generator), noise_background(generator, SIZE)
         albedo = self.skin(generator)
         # A point in the middle of the head, 85 mm behind and 40 mm above the bridge of the nose.
         cranium = projected[self.truth.keypoints[27]] + 1000 * truth.scale * truth.rotation @ [0.0, 40.0, -85.0]

@@ -16,7 +16,7 @@ LAYERS = {
     "geometry": 1,
     "morphable": 2, "render": 2, "gmda": 2, "detection": 2, "export": 2, "data": 2, "metrics": 2,
     "alignment": 3, "pncc": 3, "mofa": 3, "fitting": 3,
-    "reconstruction": 4, "views": 4, "pipeline": 4,
+    "reconstruction": 4, "views": 4, "pipeline": 4, "synthesis": 4,
     "training": 5, "evaluation": 5,
     "viz": 6, "cli": 6, "__main__": 6,
 }
@@ -24,7 +24,7 @@ LAYERS = {
 SIDEWAYS = {("assets", "files"), ("assets", "errors"), ("files", "errors"), ("checks", "errors"), ("tensorfile", "errors"),
             ("childprocess", "errors"),
             ("tensorfile", "files"), ("detection", "data"),
-            ("pipeline", "reconstruction"), ("reconstruction", "views"), ("cli", "viz"), ("__main__", "cli"),
+            ("pipeline", "reconstruction"), ("reconstruction", "views"), ("synthesis", "views"), ("cli", "viz"), ("__main__", "cli"),
             ("training", "evaluation")}
 LONGEST = 300
 HEAVY = ("torch", "cv2", "mediapipe", "numba", "scipy", "PIL", "trimesh", "pygltflib", "safetensors", "open3d", "pytorch3d")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facerecon import __version__
-from facerecon.cli import convert_basel, doctor, evaluate, label, models, reconstruct, train
+from facerecon.cli import convert_basel, doctor, evaluate, label, models, reconstruct, synthesise, train
 from facerecon.cli.group import Verbs
 
 HELP = """Textured, posed, animatable 3D face meshes from photos, on a CPU, offline.
@@ -24,6 +24,7 @@ for command, summary in (
     (reconstruct.pncc, "Photos to coordinate code maps (PNCC)."),
     (reconstruct.annotate, "A folder of photos to their predicted PNCC."),
     (train.train, "Train the networks, by recipes."),
+    (synthesise.synthesise, "Training pictures with exact ground truth."),
     (convert_basel.convert_basel, "A Basel model file to a .facemodel."),
     (doctor.doctor, "What is installed, what works, what is missing."),
 ):

@@ -18,8 +18,9 @@ def train(
     recipe: Annotated[str | None, typer.Argument(help="Name of a recipe (see --list), or the path of a .toml file.")] = None,
     changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys of the recipe to change, such as "
                                                                                        "batch_size=16 augmentation.flip=0.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Crop archive (faces.jsonl with its shards), folder of face crops, or, for PNCC, "
-                                                   "folder of training pairs.")] = None,
+    data: Annotated[list[str] | None, typer.Option(metavar="PATH[=SHARE]", help="Crop archive (faces.jsonl with its shards), folder of "
+                                                   "face crops, or, for PNCC, folder of training pairs. For MoFA also photos and "
+                                                   "synthetic archives; several mix, each with its share of every batch.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for checkpoints, weights and logs.")] = None,
     init: Annotated[Path | None, typer.Option(help="Weights to start from: a file, or autoencoder-128, which ships.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
@@ -35,13 +36,15 @@ def train(
     show: Annotated[bool, typer.Option("--show", help="Print the recipe with the changes, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Train an autoencoder, a landmark network or a PNCC network. Needs: pip install facerecon[train]
+    """Train an autoencoder, a landmark network, a PNCC network or a MoFA encoder. Needs: pip install facerecon[train]
 
     facerecon train --list
 
     facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder-128 -o run
 
     facerecon train landmarks-cpu-128 kind=two_flow_sum samples=50 --data faces --init autoencoder-128 -o run --resume
+
+    facerecon train mofa-cpu-128 --data faces --data synthetic=0.5 -o run
 
     Scalars and pictures are for TensorBoard: tensorboard --logdir run
     """
@@ -59,7 +62,7 @@ def train(
     if show:
         _show(chosen.to_dict())
         return
-    if data is None or output is None:
+    if not data or output is None:
         raise ArgumentError("wanted --data PATH and --output FOLDER")
     try:
         import torch
@@ -70,12 +73,15 @@ def train(
         raise _missing(error) from error
     torch.set_num_threads(threads or max(1, _cores() // devices))
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    material = load_material(chosen, data, seed=seed, licence=licence)
+    material = load_material(chosen, data, seed=seed, licence=licence, cache=output / "landmarks.jsonl")
     if first and not quiet:
         validation = 0 if material.validation is None else len(material.validation)
         steps = chosen.total_steps(len(material.training), material.full or len(material.training))
         print(f"{chosen.name}: {steps} steps of {chosen.batch_size} with {len(material.training)} samples, {validation} to validate",
               file=sys.stderr)
+        dropped = getattr(material.training, "dropped", {})
+        if dropped:
+            print(f"left out: {', '.join(f'{count} {code}' for code, count in dropped.items())}", file=sys.stderr)
     result = run(chosen, material, output, init=init, resume=resume, overwrite=overwrite, device=device, devices=devices, seed=seed,
                  deterministic=deterministic, progress=False if quiet else None)
     if first and not quiet:

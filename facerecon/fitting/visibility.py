@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -41,26 +43,32 @@ def landmark_visibility(model: MorphableModel, vertices: torch.Tensor, pose: Sca
         vertices: (V, 3) mm, the fitted shape.
         pose: its pose.
     """
-    with torch.no_grad():
-        embedding = model.embeddings[scheme]
-        faces = model.faces.cpu().numpy()
-        vertices = vertices.detach()
-        normals = landmark_rows(model, scheme).normals
-        facing = facing_weight(normals, pose.rotation.cpu().double().numpy(), start=-0.1, end=0.15, least=0.0)
+    return landmark_visibilities(model, vertices, pose, schemes=(scheme,))[scheme]
 
+
+def landmark_visibilities(model: MorphableModel, vertices: torch.Tensor, pose: ScaledOrthographicPose, *,
+                          schemes: Sequence[str]) -> dict[str, np.ndarray]:
+    """`landmark_visibility` of several schemes, with the head drawn once: {scheme: (N,) float32}."""
+    with torch.no_grad():
         # The test does not depend on the photo's resolution: the head is drawn at a fixed size.
         projected = ScaledOrthographicPose(pose.rotation, torch.zeros_like(pose.translation), torch.ones_like(pose.scale)
-                                           ).project(vertices)
-        points = embedding.locate(projected.cpu().double().numpy(), faces)
+                                           ).project(vertices.detach())
         low = projected[:, :2].amin(dim=0)
         factor = (RASTER_PX - 3) / float((projected[:, :2].amax(dim=0) - low).max().clamp_min(1e-6))
         screen = torch.cat([(projected[:, :2] - low) * factor + 1.0, projected[:, 2:]], dim=1)
         fragments = rasterize(screen, model.faces, (RASTER_PX, RASTER_PX))
         depth = torch.where(fragments.face_index[0] >= 0, fragments.depth[0], torch.inf).cpu().numpy()
-    place = np.rint((points[:, :2] - low.cpu().double().numpy()) * factor + 1.0).astype(int).clip(1, RASTER_PX - 2)
+    rotation, placed = pose.rotation.cpu().double().numpy(), projected.cpu().double().numpy()
+    corner, faces = low.cpu().double().numpy(), model.faces.cpu().numpy()
     # The farthest surface of the 3 x 3 neighbourhood, so that a silhouette pixel does not hide the point beside it.
     offsets = np.arange(-1, 2)
-    around = depth[place[:, 1, None, None] + offsets[:, None], place[:, 0, None, None] + offsets].reshape(len(points), -1)
-    surface = np.where(np.isfinite(around), around, -np.inf).max(axis=1)
-    hidden = np.isfinite(surface) & (points[:, 2] - surface > HIDDEN_MM)
-    return np.where(hidden, 0.0, facing).astype(np.float32)
+    weights = {}
+    for scheme in schemes:
+        facing = facing_weight(landmark_rows(model, scheme).normals, rotation, start=-0.1, end=0.15, least=0.0)
+        points = model.embeddings[scheme].locate(placed, faces)
+        place = np.rint((points[:, :2] - corner) * factor + 1.0).astype(int).clip(1, RASTER_PX - 2)
+        around = depth[place[:, 1, None, None] + offsets[:, None], place[:, 0, None, None] + offsets].reshape(len(points), -1)
+        surface = np.where(np.isfinite(around), around, -np.inf).max(axis=1)
+        hidden = np.isfinite(surface) & (points[:, 2] - surface > HIDDEN_MM)
+        weights[scheme] = np.where(hidden, 0.0, facing).astype(np.float32)
+    return weights

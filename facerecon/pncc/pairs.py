@@ -4,6 +4,8 @@ On disk a set of pairs is a folder of safetensors shards, `pairs-0000.safetensor
 tensors `images` (n, S, S, 3) and `maps` (n, M, M, 3), both uint8, and in its header what the set is made of (`about`, the same
 in every shard of a folder), one row per pair (`name`, `subject`, and what else its maker knows) and the candidates that were
 left out, with the reason. `scripts/make_pncc_pairs.py` makes them.
+
+An archive of `facerecon synthesise` with PNCC maps is a set of pairs too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from facerecon.checks import check_shape
+from facerecon.data.blocks import block_paths, read_block, read_pictures
 from facerecon.errors import ArgumentError, DatasetError, ModelError
 from facerecon.gmda import MAP_SIZE
 from facerecon.pncc.code import foreground
@@ -113,17 +116,22 @@ def join_pairs(parts: Iterable[PnccPairs]) -> PnccPairs:
 def load_pairs(folder: str | os.PathLike[str]) -> PnccPairs:
     """Read a folder of shards, or all such folders below a folder, joined in the order of their names.
 
+    A folder may be an archive of synthetic faces; its blocks that have no PNCC maps are an error.
+
     Raises:
         DatasetError: `dataset_missing` when there is no shard, `dataset_invalid` when shards contradict each other.
         ModelError: `unsafe_format`, `model_corrupt`, `model_invalid` for a file that is no such shard.
     """
     paths = sorted(Path(folder).rglob(PATTERN))
-    if not paths:
-        raise DatasetError(f"{folder}: wanted {PATTERN}, found none; make pairs with scripts/make_pncc_pairs.py",
-                           code="dataset_missing")
+    blocks = block_paths(folder, below=True)
+    if not paths and not blocks:
+        raise DatasetError(f"{folder}: wanted {PATTERN} or an archive of synthetic faces, found none; make pairs with "
+                           "scripts/make_pncc_pairs.py or facerecon synthesise", code="dataset_missing")
     sets: dict[Path, list[PnccPairs]] = {}
-    for path in paths:
-        sets.setdefault(path.parent, []).append(read_shard(path))
+    for path in sorted([*paths, *blocks]):
+        pairs = _block_pairs(path) if path in blocks else read_shard(path)
+        if len(pairs) or path not in blocks:
+            sets.setdefault(path.parent, []).append(pairs)
     for place, shards in sets.items():
         if any(shard.about != shards[0].about for shard in shards):
             raise DatasetError(f"{place}: its shards were made with different settings; make them anew in an empty folder")
@@ -157,6 +165,20 @@ def read_shard(path: str | os.PathLike[str]) -> PnccPairs:
                          tuple(header["dropped"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: tensors and rows do not belong together ({error}); make the shard again") from error
+
+
+def _block_pairs(path: Path) -> PnccPairs:
+    """The pairs of one block of synthetic faces."""
+    _, header = read_block(path)
+    names = header["names"]
+    if names and "pncc" not in header["maps"]:
+        raise DatasetError(f"{path}: its archive has no PNCC maps; make it with facerecon synthesise --maps pncc")
+    images, codes = (read_pictures(path, header, names, kind=kind) if names else [] for kind in (None, "pncc"))
+    try:
+        return make_pairs(images, [code / np.float32(255) for code in codes], names, size=0, subjects=header["subjects"],
+                          about=header["about"])
+    except (ArgumentError, ValueError) as error:
+        raise DatasetError(f"{path}: its pictures and maps do not belong together ({error}); make the archive again") from error
 
 
 def make_pairs(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], names: Sequence[str], *, size: int,

@@ -88,7 +88,7 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator, 
     matrices = torch.cat((rotation, offset[:, :, None]), 2)
     pixels = images.permute(0, 3, 1, 2).float() / 255
     views = sample_affine(pixels, matrices, size)
-    return Warped(_photometric(views, settings, generator).clamp_(0, 1), matrices, flipped)
+    return Warped(corrupt(views, settings, generator), matrices, flipped)
 
 
 def sample_affine(maps: Tensor, matrices: Tensor, size: int) -> Tensor:
@@ -126,7 +126,11 @@ def warp_maps(maps: Tensor, warped: Warped, *, crop_size: int) -> Tensor:
     return sample_affine(maps, torch.cat((linear, offset[:, :, None]), 2).to(maps.dtype), side)
 
 
-def _photometric(views: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def corrupt(views: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Images (B, 3, S, S) in [0, 1] after random blur, contrast, brightness and occluders; the geometric settings are not read.
+
+    May change `views`.
+    """
     count, _, size, _ = views.shape
 
     def draw(*shape: int) -> Tensor:
@@ -150,7 +154,7 @@ def _photometric(views: Tensor, settings: Augmentation, generator: torch.Generat
             top, left = (draw(2) * torch.tensor([size - height + 1, size - width + 1])).long().tolist()
             colour, grain = draw(3, 1, 1), draw(3, height, width)
             views[index, :, top:top + height, left:left + width] = 0.8 * colour + 0.2 * grain
-    return views
+    return views.clamp_(0, 1)
 
 
 def _blur(views: Tensor, sigma: float) -> Tensor:

@@ -24,7 +24,8 @@ from facerecon.training.settings import SCHEDULES, rate_factor
 class AutoencoderTask(lightning.LightningModule):
     """One optimiser for encoder and decoder, one for both discriminators, stepped in turn on the same batch.
 
-    Batches are images (B, 3, S, S) in [0, 1].
+    Batches are images (B, 3, S, S) in [0, 1], or dictionaries of `images`, which the decoder is to draw, and `shown`, which the
+    encoder sees.
 
     Args:
         autoencoder, latent_discriminator, image_discriminator: the networks; the image discriminator may be None.
@@ -73,13 +74,15 @@ class AutoencoderTask(lightning.LightningModule):
         return [torch.optim.Adam(self.autoencoder.parameters(), self.rates[0], self.betas, fused=True),
                 torch.optim.Adam(judges, self.rates[1], self.betas, fused=True)]
 
-    def training_step(self, images: Tensor, index: int = 0) -> Tensor:
+    def training_step(self, batch: Tensor | dict[str, Any], index: int = 0) -> Tensor:
+        images, shown = (batch, batch) if isinstance(batch, Tensor) else (batch["images"], batch["shown"])
         generator, judge = self.optimizers()
         self._set_rates((generator, judge))
         target = normalise(images).contiguous(memory_format=torch.channels_last)
         on_code, on_images = self._joined()
         self.toggle_optimizer(generator)
-        latent = self.autoencoder.encoder(target).latent
+        latent = self.autoencoder.encoder(target if shown is images else
+                                          normalise(shown).contiguous(memory_format=torch.channels_last)).latent
         drawn = self.autoencoder.decoder(latent).images
         total, terms = self._autoencoder_loss(target, latent, drawn, on_code, on_images)
         self.manual_backward(total)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from facerecon.checks import check_range
 from facerecon.errors import ArgumentError
-from facerecon.training.augment import Augmentation, Warped, augment, warp_maps, warp_points
+from facerecon.training.augment import Augmentation, Warped, augment, corrupt, warp_maps, warp_points
 
 Batch = dict[str, Any]
 Target = Callable[[np.ndarray, Warped], Batch]
@@ -29,7 +29,7 @@ class Batches:
 
     Epochs follow each other without a gap: every batch is full, and after any number of batches no sample has been seen more than
     once oftener than another. Iterating gives dictionaries with `images` (b, 3, size, size) float32 in [0, 1], `step` (int) and
-    what `target` adds; without a target, the images alone.
+    what `target` adds, and with `corruption` also `shown`, the same views after it; without either, the images alone.
 
     Args:
         images: (N, S, S, 3) uint8.
@@ -38,6 +38,7 @@ class Batches:
         batch_size: of all processes together.
         steps: length of the run.
         seed: of order and changes.
+        corruption: random blur, light and occluders of the `shown` views, for networks that learn to undo them.
         target: gives the targets of the samples at some indices, moved as their views are; `point_targets`, `map_targets`.
         rank, world: this process and how many share each batch.
 
@@ -45,13 +46,13 @@ class Batches:
     """
 
     def __init__(self, images: np.ndarray, *, size: int, augmentation: Augmentation, batch_size: int, steps: int, seed: int = 0,
-                 target: Target | None = None, rank: int = 0, world: int = 1) -> None:
+                 target: Target | None = None, corruption: Augmentation = Augmentation(), rank: int = 0, world: int = 1) -> None:
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
             raise ArgumentError(f"images: wanted (N, S, S, 3) uint8 with N > 0, got {images.shape} {images.dtype}",
                                 code="shape_invalid")
         check_range("batch_size", batch_size, 1)
         check_range("steps", steps, 1)
-        self.images, self.size, self.augmentation, self.target = images, size, augmentation, target
+        self.images, self.size, self.augmentation, self.target, self.corruption = images, size, augmentation, target, corruption
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.share(rank, world)
         self.step = 0
@@ -82,10 +83,13 @@ class Batches:
         # All processes draw the whole batch and keep their part, so that the draws do not depend on how many there are.
         share = self.batch_size // self.world
         part = slice(self.rank * share, (self.rank + 1) * share)
-        if self.target is None:
-            return warped.images[part]
-        return {"step": step, "images": warped.images[part],
-                **{name: value[part] for name, value in self.target(chosen, warped).items()}}
+        batch: Batch = {"step": step, "images": warped.images[part]}
+        if self.corruption != Augmentation():
+            shown = corrupt(warped.images.clone(), self.corruption, generator_of(self.seed, "corruption", step))
+            batch["shown"] = shown[part]
+        if self.target is not None:
+            batch |= {name: value[part] for name, value in self.target(chosen, warped).items()}
+        return batch["images"] if len(batch) == 2 else batch
 
     def indices(self, step: int) -> np.ndarray:
         """(batch_size,) indices of the samples of a step, for all processes together."""
@@ -111,12 +115,13 @@ class Batches:
 class EvaluationBatches:
     """All samples once, in order and unchanged but for their size; the same as `Batches` gives, without a step.
 
-    The last batch may be smaller.
+    The last batch may be smaller. A fixed `zoom` shows the middle of the images larger.
     """
 
-    def __init__(self, images: np.ndarray, *, size: int, batch_size: int = 32, target: Target | None = None) -> None:
+    def __init__(self, images: np.ndarray, *, size: int, batch_size: int = 32, target: Target | None = None, zoom: float = 1.0) -> None:
         check_range("batch_size", batch_size, 1)
         self.images, self.size, self.batch_size, self.target = images, size, batch_size, target
+        self.fixed = Augmentation(scale=(zoom, zoom))
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)
@@ -124,7 +129,7 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch | Tensor]:
         for start in range(0, len(self.images), self.batch_size):
             chosen = np.arange(start, min(start + self.batch_size, len(self.images)))
-            warped = augment(torch.from_numpy(self.images[chosen]), Augmentation(), torch.Generator(), size=self.size)
+            warped = augment(torch.from_numpy(self.images[chosen]), self.fixed, torch.Generator(), size=self.size)
             yield warped.images if self.target is None else {"images": warped.images, **self.target(chosen, warped)}
 
 

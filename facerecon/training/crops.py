@@ -14,6 +14,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,15 @@ SCHEME = "ibug68"
 # Parts of a hundred: 20 test subjects, 8 to choose settings by, the others to learn from.
 TEST_SHARE, VALIDATION_SHARE = 20, 8
 SPLITS = ("train", "validation", "test")
+
+
+class CropRow(NamedTuple):
+    """One picture of an archive or folder: its name, the shard or file that holds it, who it shows, its points (68, 2) px or None."""
+
+    name: str
+    place: str | Path
+    subject: str | None
+    points: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,11 +112,11 @@ def load_crops(path: str | os.PathLike[str], *, size: int = 128, only_labelled: 
     check_range("size", size, 16, 1024)
     check_range("every", every, 1)
     folder = Path(path)
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: wanted a folder of face crops, found none there", code="dataset_missing")
-    source = _archive(folder, only_labelled, every) if (folder / INDEX_NAME).is_file() else _folder(folder, every)
+    rows = crop_rows(folder)[::every]
+    if (folder / INDEX_NAME).is_file() and only_labelled:
+        rows = [row for row in rows if row.points is not None]
     images, names, subjects, points = [], [], [], []
-    for name, data, subject, labels in source:
+    for (name, _, subject, labels), data in crop_members(folder, rows):
         try:
             pixels = load_image(data).pixels
         except FaceReconError as error:
@@ -138,38 +148,51 @@ def subject_split(crops: Crops, split: str) -> np.ndarray:
     return np.array([("train" if subject is None else split_of(subject)) == split for subject in crops.subjects])
 
 
-def _archive(folder: Path, only_labelled: bool, every: int) -> Iterator[tuple[str, bytes, str | None, np.ndarray | None]]:
+def crop_rows(folder: Path) -> list[CropRow]:
+    """What a crop archive or a folder of images holds, without reading a picture.
+
+    Raises:
+        DatasetError: `dataset_missing` for no folder, `dataset_invalid` for an index or a folder without images.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: wanted a folder of face crops, found none there", code="dataset_missing")
+    if not (folder / INDEX_NAME).is_file():
+        from facerecon.data.datasets import read_folder
+
+        return [CropRow(sample.name, Path(sample.image), None, None) for sample in read_folder(folder)]
     rows = []
     for number, line in enumerate((folder / INDEX_NAME).read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
             labels = row.get("points68")
             labels = None if labels is None else np.asarray(labels, np.float64).reshape(68, 2)
-            rows.append((str(row["shard"]), str(row["name"]), row.get("subject"), labels))
+            rows.append(CropRow(str(row["name"]), str(row["shard"]), row.get("subject"), labels))
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{folder / INDEX_NAME}: line {number}: wanted name, shard and 68 points or none: {error}") from error
-    rows = [row for row in rows[::every] if row[3] is not None or not only_labelled]
-    wanted: dict[str, dict[str, tuple]] = {}
-    for shard, name, subject, labels in rows:
-        if Path(shard).name != shard:
-            raise DatasetError(f"{folder / INDEX_NAME}: wanted the plain name of a shard in the folder, got {shard!r}")
-        wanted.setdefault(shard, {})[name] = (subject, labels)
+        if Path(rows[-1].place).name != rows[-1].place:
+            raise DatasetError(f"{folder / INDEX_NAME}: wanted the plain name of a shard in the folder, got {rows[-1].place!r}")
+    return rows
+
+
+def crop_members(folder: Path, rows: list[CropRow]) -> Iterator[tuple[CropRow, bytes | Path]]:
+    """The pictures of these rows, as file contents or paths: rows of one shard together, in the order in which it holds them.
+
+    Raises:
+        DatasetError: `dataset_invalid` for a shard that cannot be read or lacks a picture.
+    """
+    wanted: dict[str, dict[str, CropRow]] = {}
+    for row in rows:
+        if isinstance(row.place, Path):
+            yield row, row.place
+        else:
+            wanted.setdefault(row.place, {})[row.name] = row
     for shard, members in wanted.items():
         try:
             with tarfile.open(folder / shard) as content:
                 for member in content:
                     if member.isfile() and member.name in members:
-                        yield member.name, content.extractfile(member).read(), *members.pop(member.name)
+                        yield members.pop(member.name), content.extractfile(member).read()
         except (OSError, tarfile.TarError) as error:
             raise DatasetError(f"{folder / shard}: wanted a tar archive of crops: {error}") from error
         if members:
             raise DatasetError(f"{folder / shard}: {len(members)} crops of the index are not in it, {next(iter(members))} for one")
-
-
-def _folder(folder: Path, every: int) -> Iterator[tuple[str, Path, None, None]]:
-    from facerecon.data.datasets import read_folder
-
-    samples = read_folder(folder)
-    for index in range(0, len(samples), every):
-        sample = samples[index]
-        yield sample.name, sample.image, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ import torch
 from facerecon.alignment import load_scheme
 from facerecon.errors import ArgumentError, DatasetError
 from facerecon.pncc import PnccPairs, load_pairs
+from facerecon.training.augment import Augmentation
 from facerecon.training.batches import Batches, EvaluationBatches, Target, generator_of, map_targets, point_targets
 from facerecon.training.crops import Crops, load_crops, split_of, subject_split
+from facerecon.training.mofa_material import MofaMaterial, load_mofa_material
+from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import LandmarkRecipe, Recipe
 
 # So many unlabelled crops tell how well an autoencoder reconstructs.
@@ -62,7 +66,8 @@ class Material:
     def batches(self, recipe: Recipe, *, steps: int, seed: int) -> Batches:
         """The batches to learn from."""
         return Batches(self.training.images, size=recipe.image_size, augmentation=recipe.augmentation, batch_size=recipe.batch_size,
-                       steps=steps, seed=seed, target=self.target(recipe, self.training))
+                       steps=steps, seed=seed, target=self.target(recipe, self.training),
+                       corruption=getattr(recipe, "corruption", Augmentation()))
 
     def validation_batches(self, recipe: Recipe) -> EvaluationBatches | None:
         """The batches to validate on."""
@@ -71,8 +76,10 @@ class Material:
         return EvaluationBatches(self.validation.images, size=recipe.image_size, target=self.target(recipe, self.validation))
 
 
-def load_material(recipe: Recipe, path: str | os.PathLike[str], *, seed: int = 0, licence: str = "not stated") -> Material:
-    """Read what a recipe trains on: a crop archive or a folder of crops; for PNCC a folder of pairs.
+def load_material(recipe: Recipe, path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, seed: int = 0,
+                  licence: str = "not stated", cache: str | os.PathLike[str] | None = None) -> Material | MofaMaterial:
+    """Read what a recipe trains on: a crop archive or a folder of crops; for PNCC a folder of pairs; for MoFA one or several
+    folders of any of these, of photos or of synthetic faces, see `load_mofa_material`.
 
     People are split by `crops.split_of`; those of the test split are in neither part. The recipe's number of samples is drawn
     from the training split with the seed.
@@ -80,6 +87,12 @@ def load_material(recipe: Recipe, path: str | os.PathLike[str], *, seed: int = 0
     Raises:
         DatasetError: nothing there to learn from. Others as of `load_crops` and `load_pairs`.
     """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    if isinstance(recipe, MofaRecipe):
+        return load_mofa_material(recipe, paths, seed=seed, licence=licence, cache=cache)
+    if len(paths) != 1:
+        raise ArgumentError(f"data: wanted one folder for {recipe.name or recipe.task}, got {len(paths)}; mofa alone mixes sources")
+    path = paths[0]
     if recipe.task == "pncc":
         pairs = load_pairs(path)
         splits = np.array(["train" if subject is None else split_of(subject) for subject in pairs.subjects])

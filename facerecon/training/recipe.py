@@ -31,7 +31,7 @@ class Recipe:
 
     Attributes:
         name, reproduces: of the file, and what it repeats.
-        image_size: S, side of the network's input in px, 128 or 256.
+        image_size: S, side of the network's input in px, 128 or 256 (for MoFA 128 or 224).
         crop_size: side at which crops are kept in memory, before augmentation; 0: `image_size`.
         batch_size: of all processes together; micro_batch: samples at a time on a device, 0: its whole share.
         steps: length of the run; 0: `epochs` over the training samples.
@@ -64,9 +64,10 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
 
     task: typing.ClassVar[str] = ""
+    image_sizes: typing.ClassVar[tuple[int, ...]] = (128, 256)
 
     def __post_init__(self) -> None:
-        check_choice("image_size", self.image_size, (128, 256))
+        check_choice("image_size", self.image_size, self.image_sizes)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("epochs_rule", self.epochs_rule, ("constant", "root"))
         for key in ("crop_size", "micro_batch", "steps", "epochs", "samples", "validate_every", "pictures_every",
@@ -94,6 +95,8 @@ class AutoencoderRecipe(Recipe):
     """Attributes: those of `AutoencoderTask`, and
 
     latent_size: length of the code; discriminator_width: channels of the image discriminator's first layer.
+    corruption: light, blur and occluders of the images that the encoder sees, while the decoder is to draw them as they were; none
+        in the seeds. Its geometric keys are not read.
     """
 
     latent_size: int = 99
@@ -111,6 +114,7 @@ class AutoencoderRecipe(Recipe):
     warmup: int = 0
     adversarial_from: float = 0.0
     latent_from: float = 0.0
+    corruption: Augmentation = Augmentation()
 
     task: typing.ClassVar[str] = "autoencoder"
 
@@ -168,6 +172,14 @@ class PnccRecipe(AdaptationRecipe):
 TASKS: dict[str, type[Recipe]] = {kind.task: kind for kind in (AutoencoderRecipe, LandmarkRecipe, PnccRecipe)}
 
 
+def recipe_kinds() -> dict[str, type[Recipe]]:
+    """The kind of recipe of each task."""
+    # That module builds on this one.
+    from facerecon.training.mofa_recipe import MofaRecipe
+
+    return {**TASKS, MofaRecipe.task: MofaRecipe}
+
+
 def recipe_names() -> tuple[str, ...]:
     """The recipes that come with the package."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
@@ -186,9 +198,10 @@ def load_recipe(name_or_path: str | os.PathLike[str], overrides: Sequence[str] =
         if path.suffix != ".toml":
             raise ArgumentError(f"recipe: {unknown(name, recipe_names())}, or the path of a .toml file")
     values = _read(path)
-    kind = TASKS.get(values.pop("task", None))
+    kinds = recipe_kinds()
+    kind = kinds.get(values.pop("task", None))
     if kind is None:
-        raise ArgumentError(f"{path}: wanted task = one of {', '.join(map(repr, TASKS))}")
+        raise ArgumentError(f"{path}: wanted task = one of {', '.join(map(repr, kinds))}")
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:

@@ -32,20 +32,21 @@ from facerecon import __version__
 from facerecon.checks import check_choice, check_range
 from facerecon.errors import ArgumentError, BackendError, PathError
 from facerecon.files import sweep_temporaries, write_atomic
-from facerecon.gmda import save_network
 from facerecon.training.adaptation import AdaptationTask
 from facerecon.training.callbacks import Pictures, StepSeed
 from facerecon.training.checkpoints import Checkpoints, SafetensorsCheckpointIO, Stopped, signals_restored
 from facerecon.training.guard import is_out_of_memory
 from facerecon.training.material import Material
+from facerecon.training.mofa_material import MofaMaterial
 from facerecon.training.recipe import Recipe
 from facerecon.training.state import load_state
-from facerecon.training.tasks import build_task, network_of, task_facts
+from facerecon.training.tasks import build_task, network_of, save_weights, task_facts
 
 CHECKPOINT, BEST, WEIGHTS = "last.checkpoint.safetensors", "best.safetensors", "weights.safetensors"
 RUN, RESULT = "run.json", "result.json"
 DEVICES = ("auto", "cpu", "cuda")
-_MONITORS = {"autoencoder": "validation_l1", "landmarks": "validation_nme", "pncc": "validation_pncc_l1"}
+_MONITORS = {"autoencoder": "validation_l1", "landmarks": "validation_nme", "pncc": "validation_pncc_l1",
+             "mofa": "validation_nme"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class TrainResult:
     network: nn.Module
 
 
-def train(recipe: Recipe, material: Material, output: str | os.PathLike[str] | None, *,
+def train(recipe: Recipe, material: Material | MofaMaterial, output: str | os.PathLike[str] | None, *,
           init: str | os.PathLike[str] | nn.Module | None = None, resume: bool = False, overwrite: bool = False,
           device: str = "auto", devices: int = 1, seed: int = 0, deterministic: bool = False,
           progress: bool | None = None) -> TrainResult:
@@ -198,9 +199,11 @@ def _fit(trainer: lightning.Trainer, task: lightning.LightningModule, batches: A
 
 
 def _named(material: Material, task: lightning.LightningModule) -> dict[str, float]:
-    if material.validation is None or not isinstance(task, AdaptationTask) or len(task.errors) != len(material.validation):
+    errors = getattr(task, "errors", ())
+    if material.validation is None or len(errors) != len(material.validation):
         return {}
-    return dict(zip(material.validation.names, task.errors.tolist()))
+    # NaN is the error of a sample without a target.
+    return {name: error for name, error in zip(material.validation.names, errors.tolist()) if error == error}
 
 
 class _Writer:
@@ -218,7 +221,7 @@ class _Writer:
                              "validation": None if validation is None else validation.sha256},
                     "metrics": metrics, "recipe": self.facts["recipe"], "seed": self.facts["seed"], "step": step,
                     "licence": self.material.licence, "facerecon": __version__}
-        save_network(self.folder / name, network_of(self.task), task=self.job, metadata=metadata)
+        save_weights(self.folder / name, self.recipe, network_of(self.task), self.job, metadata)
 
 
 class _Shares(lightning.Callback):

@@ -23,6 +23,7 @@ from facerecon.gmda import (
     build_plain,
     grow_autoencoder,
     load_network,
+    save_network,
 )
 from facerecon.gmda.weights import HALVES
 from facerecon.pncc import PnccTask
@@ -30,6 +31,9 @@ from facerecon.training.adaptation import AdaptationTask
 from facerecon.training.autoencoder import AutoencoderTask
 from facerecon.training.guard import StepGuard
 from facerecon.training.heads import Head, HeatmapHead, PnccHead
+from facerecon.training.mofa import MofaTask
+from facerecon.training.mofa_build import build_mofa, save_mofa
+from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import AdaptationRecipe, AutoencoderRecipe, LandmarkRecipe, PnccRecipe, Recipe
 from facerecon.training.settings import AdaptationSettings
 
@@ -43,13 +47,16 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
     Args:
         steps: length of the run.
         init: weights to start from: a file, the name of an autoencoder that ships ("autoencoder-128"), or a network. For an autoencoder: one of the same size, or a 128 px one that grows to
-            256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted.
+            256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted. For
+            MoFA: an encoder of an earlier run.
 
     Random weights come from torch's global generator; seed it first.
 
     Raises:
         ArgumentError: `init` is missing or does not fit the recipe. ModelError: from the file.
     """
+    if isinstance(recipe, MofaRecipe):
+        return build_mofa(recipe, steps=steps, init=init)
     start = load_network(shipped_or_path(init)).network if isinstance(init, (str, os.PathLike)) else init
     if isinstance(recipe, AutoencoderRecipe):
         return _autoencoder_task(recipe, steps, start)
@@ -77,7 +84,9 @@ def head_of(recipe: Recipe) -> Head:
 
 def network_of(task: lightning.LightningModule) -> nn.Module:
     """The network that a task is there to train."""
-    return task.autoencoder if isinstance(task, AutoencoderTask) else task.network
+    if isinstance(task, AutoencoderTask):
+        return task.autoencoder
+    return task.encoder if isinstance(task, MofaTask) else task.network
 
 
 def task_facts(recipe: Recipe, training: Any) -> dict[str, Any]:
@@ -95,6 +104,15 @@ def task_facts(recipe: Recipe, training: Any) -> dict[str, Any]:
     return {**facts, "image_size": recipe.image_size}
 
 
+def save_weights(path: str | os.PathLike[str], recipe: Recipe, network: nn.Module, facts: dict[str, Any],
+                 metadata: dict[str, Any]) -> None:
+    """Write a trained network with what `task_facts` gave and where it comes from; raises as of `save_network`."""
+    if isinstance(recipe, MofaRecipe):
+        save_mofa(path, recipe, network, {**facts, **metadata})
+    else:
+        save_network(path, network, task=facts, metadata=metadata)
+
+
 def _autoencoder_task(recipe: AutoencoderRecipe, steps: int, start: nn.Module | None) -> AutoencoderTask:
     autoencoder = build_autoencoder(image_size=recipe.image_size, latent_size=recipe.latent_size) if start is None else start
     if not isinstance(autoencoder, Autoencoder):
@@ -110,7 +128,8 @@ def _autoencoder_task(recipe: AutoencoderRecipe, steps: int, start: nn.Module | 
              "latent_from"}
     task = AutoencoderTask(autoencoder, LatentDiscriminator(latent_size=autoencoder.encoder.latent_size), judge, steps=steps,
                            guard=StepGuard(recipe.skipped_limit), **{name: getattr(recipe, name) for name in names})
-    return task.to(memory_format=torch.channels_last)
+    # A network from a file is in evaluation mode, and the trainer leaves modes as they are.
+    return task.train().to(memory_format=torch.channels_last)
 
 
 def _network(recipe: AdaptationRecipe, start: nn.Module | None) -> nn.Module:

@@ -41,3 +41,19 @@ def fit(tiny, monkeypatch, tmp_path):
                          progress=False, **(options or {}))
 
     return start
+
+
+@pytest.fixture(scope="session")
+def mofa_heads():
+    """The module mofa_heads.py of this folder."""
+    specification = importlib.util.spec_from_file_location("mofa_heads", Path(__file__).parent / "mofa_heads.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def heads(mofa_heads):
+    """Drawn heads of the open model."""
+    return mofa_heads.Heads()

@@ -10,11 +10,13 @@ import torch
 lightning = pytest.importorskip("lightning")
 
 from facerecon.errors import ArgumentError  # noqa: E402
-from facerecon.gmda import losses  # noqa: E402
+from facerecon.gmda import build_autoencoder, losses  # noqa: E402
 from facerecon.gmda.autoencoder import Autoencoder, Decoder, Encoder, normalise  # noqa: E402
 from facerecon.gmda.discriminators import ImageDiscriminator, LatentDiscriminator  # noqa: E402
+from facerecon.training import load_recipe  # noqa: E402
 from facerecon.training.autoencoder import AutoencoderTask  # noqa: E402
 from facerecon.training.settings import rate_factor  # noqa: E402
+from facerecon.training.tasks import build_task  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,21 @@ def test_every_network_learns_and_nothing_is_left_in_the_gradients(images):
         moved = [name for name, value in module.named_parameters() if name.startswith(part) and not torch.equal(value, before[name])]
         assert moved, f"{part} did not learn"
     assert all(value.grad is None for value in module.parameters())
+
+
+def test_the_decoder_is_to_draw_the_images_that_the_encoder_was_not_shown(images):
+    module = task(learning_rate=0.0)
+    shown = images.flip(3)
+    run(module, {"images": images, "shown": shown}, 1)
+    drawn = task(learning_rate=0.0).train().autoencoder(normalise(shown)).images
+    wanted = losses.reconstruction_loss(drawn, normalise(images))
+    assert float(module.trainer.callback_metrics["l1"]) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_a_network_from_a_file_learns_with_the_statistics_of_its_batches():
+    start = build_autoencoder(image_size=128).eval()
+    recipe = load_recipe("autoencoder-cpu-128", ["discriminator_width=4"])
+    assert all(part.training for part in build_task(recipe, steps=1, init=start).modules())
 
 
 def test_the_image_discriminator_waits_for_its_share(images):

@@ -62,6 +62,16 @@ def test_processes_see_together_what_one_sees(data):
         batches(*data, world=3)
 
 
+def test_corruption_shows_what_it_changes_and_leaves_the_images(data):
+    images, _ = data
+    plain, corrupted = batches(images), batches(images, corruption=Augmentation(occlude=1.0, brightness=0.2))
+    batch = corrupted.batch(1)
+    assert torch.equal(batch["images"], plain.batch(1)) and batch["step"] == 1
+    assert (batch["shown"] != batch["images"]).flatten(1).any(1).all() and 0 <= batch["shown"].min() and batch["shown"].max() <= 1
+    parts = [batches(images, corruption=corrupted.corruption, rank=rank, world=2).batch(1)["shown"] for rank in range(2)]
+    assert torch.equal(torch.cat(parts), batch["shown"])
+
+
 def test_points_stay_on_their_squares(tiny):
     images, points = tiny.squares(8, size=64, half=2)
     points[:, 4] = np.nan

@@ -8,6 +8,7 @@ import pytest
 
 from facerecon.errors import ArgumentError, PathError
 from facerecon.training import load_recipe, recipe_names
+from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import AutoencoderRecipe, LandmarkRecipe, PnccRecipe
 
 GMDA = "landmarks-gmda-r"
@@ -20,7 +21,7 @@ def test_every_recipe_loads_and_says_what_it_reproduces():
         assert recipe.name == name and len(recipe.reproduces) > 20 and recipe.total_steps(10, 100) >= 1
         assert "no table" in recipe.reproduces or "ection" in recipe.reproduces
         kinds.add(type(recipe))
-    assert kinds == {AutoencoderRecipe, LandmarkRecipe, PnccRecipe} and len(recipe_names()) >= 12
+    assert kinds == {AutoencoderRecipe, LandmarkRecipe, PnccRecipe, MofaRecipe} and len(recipe_names()) >= 12
 
 
 @pytest.mark.parametrize(("name", "values"), [

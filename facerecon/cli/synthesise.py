@@ -1,0 +1,117 @@
+"""`facerecon synthesise`: pictures of faces whose every parameter is known."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerecon.checks import check_choice
+from facerecon.errors import ArgumentError, BackendError
+
+if TYPE_CHECKING:
+    from facerecon.synthesis.production import SourceOptions
+
+EXIT_SOME_NOT_OK = 3
+
+
+def synthesise(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the archive; a stopped run goes on in it.")],
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many heads; with --profile, photos at "
+                                                                           "most.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything: picture i of a seed is always the same.")] = 0,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures, px.")] = 192,
+    model: Annotated[str, typer.Option(help="open, or the path of a .facemodel.")] = "open",
+    maps: Annotated[str, typer.Option(help="Of pncc,depth,normals, or none.")] = "pncc",
+    backgrounds: Annotated[Path | None, typer.Option(help="Folder of pictures to show behind heads. Default: noise.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Folder of photos, or a crop archive: turn the faces to larger yaw "
+                                                            "instead of drawing heads.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, one thread each.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Make training pictures with exact ground truth: heads of a face model, or photos turned aside.
+
+    facerecon synthesise -n 20000 -o heads --seed 1 --workers 2
+
+    facerecon synthesise -n 5000 -o heads --backgrounds photos --maps pncc,depth,normals
+
+    facerecon synthesise --profile photos -o turned
+
+    The folder holds shards of JPEG, maps and parameters, and faces.jsonl; `facerecon train` reads it. The same command goes on
+    where it was stopped or killed.
+    """
+    from facerecon.synthesis.sample import MAPS
+
+    chosen = tuple(name.strip() for name in maps.split(",") if name.strip())
+    chosen = () if chosen == ("none",) else tuple(check_choice("--maps", name, MAPS) for name in dict.fromkeys(chosen))
+    options = _options(count, seed, size, model, chosen, backgrounds, profile)
+    total, dropped = _fill(output, options, workers=workers, quiet=quiet)
+    if not quiet:
+        print(f"written to {output}: {total} faces{f', {dropped} photos gave none' if dropped else ''}")
+    if dropped:
+        raise typer.Exit(EXIT_SOME_NOT_OK)
+
+
+def _options(count: int | None, seed: int, size: int, model: str, maps: tuple[str, ...], backgrounds: Path | None,
+             profile: Path | None) -> SourceOptions:
+    # Workers may start in another folder than the one that relative paths are meant in.
+    model = model if model == "open" else str(Path(model).absolute())
+    if profile is not None:
+        if backgrounds is not None:
+            raise ArgumentError("--backgrounds: a photo has its own background; leave it out with --profile")
+        from facerecon.synthesis.profile_jobs import ProfileOptions
+
+        return ProfileOptions(str(profile.absolute()), count=count, seed=seed, size=size, model=model, maps=maps)
+    from facerecon.synthesis.source import HeadOptions
+
+    if count is None:
+        raise ArgumentError("wanted -n, how many heads, or --profile, a folder of photos")
+    return HeadOptions(count, seed=seed, size=size, model=model, maps=maps,
+                       backgrounds=None if backgrounds is None else str(backgrounds.absolute()))
+
+
+def _fill(folder: Path, options: SourceOptions, *, workers: int, quiet: bool) -> tuple[int, int]:
+    """Make the blocks that are missing and the index; (faces, dropped items) of the whole archive."""
+    from facerecon.evaluation.workers import WorkerDied, run_items
+    from facerecon.synthesis.archive import write_index
+    from facerecon.synthesis.production import block_maker, make_block, missing_blocks, one_process
+
+    with one_process():
+        source = options.open()
+        todo = missing_blocks(folder, source)
+        start, made = time.perf_counter(), 0
+        with _progress(quiet, len(todo)) as advance:
+            if workers == 1 or len(todo) < 2:
+                reports = ((number, make_block(folder, source, number)) for number in todo)
+            else:
+                reports = run_items(block_maker, (str(folder), options), todo, workers=workers)
+            with contextlib.closing(reports):
+                for number, report in reports:
+                    if isinstance(report, WorkerDied):
+                        raise BackendError(f"block {number}: the process that made it died, twice; run again with fewer "
+                                           "--workers", code="oom")
+                    made += report.faces
+                    advance()
+    spent = time.perf_counter() - start
+    if made and not quiet:
+        print(f"{made} faces in {spent:.1f} s, {made / spent:.1f} a second", file=sys.stderr)
+    return write_index(folder)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool, total: int) -> Iterator[Callable[[], None]]:
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,17 @@
+"""Synthetic faces with exact ground truth: heads of a morphable model drawn as photos, and photos turned aside, in archives that training reads."""
+
+from __future__ import annotations
+
+from facerecon.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, {
+    "SyntheticFace": "sample",
+    "SyntheticFaces": "archive",
+    "read_archive": "archive",
+    "ProfileOptions": "profile_jobs",
+    "Refused": "profile_jobs",
+    "profile_folder": "profile_jobs",
+    "profile_views": "profile",
+    "write_block": "archive",
+    "write_index": "archive",
+})
