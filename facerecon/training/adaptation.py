@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from facerecon.gmda.autoencoder import normalise
-from facerecon.training.guard import StepGuard
+from facerecon.training.guard import StepGuard, copy_buffers, restore_buffers
 from facerecon.training.heads import Head
 from facerecon.training.settings import AdaptationSettings, rate_factor
 
@@ -68,10 +68,13 @@ class AdaptationTask(lightning.LightningModule):
             return loss.detach()
 
         optimizer.zero_grad(set_to_none=True)
+        kept = copy_buffers(self.network)
         self._start_in_parts(len(images))
         loss = self.guard.in_parts(len(images), work, reset=lambda: optimizer.zero_grad(set_to_none=True), retry=self._world() == 1)
         if self.guard.passes(loss, self.network.parameters(), agree=self._agree if self._world() > 1 else None):
             optimizer.step()
+        else:
+            restore_buffers(kept, self.network)
         self.log("loss", loss, prog_bar=True)
         self.log("rate", optimizer.param_groups[0]["lr"])
         self.log("skipped", float(self.guard.skipped))

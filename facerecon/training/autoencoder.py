@@ -17,7 +17,7 @@ from facerecon.checks import check_choice, check_range
 from facerecon.gmda import losses
 from facerecon.gmda.autoencoder import Autoencoder, normalise
 from facerecon.gmda.discriminators import ImageDiscriminator, LatentDiscriminator
-from facerecon.training.guard import StepGuard
+from facerecon.training.guard import StepGuard, copy_buffers, restore_buffers
 from facerecon.training.settings import SCHEDULES, rate_factor
 
 
@@ -81,6 +81,8 @@ class AutoencoderTask(lightning.LightningModule):
         target = normalise(images).contiguous(memory_format=torch.channels_last)
         on_code, on_images = self._joined()
         self.toggle_optimizer(generator)
+        judges = [judge for judge in (self.latent_discriminator, self.image_discriminator) if judge is not None]
+        kept, kept_by_judges = copy_buffers(self.autoencoder), copy_buffers(*judges)
         latent = self.autoencoder.encoder(target if shown is images else
                                           normalise(shown).contiguous(memory_format=torch.channels_last)).latent
         drawn = self.autoencoder.decoder(latent).images
@@ -88,14 +90,18 @@ class AutoencoderTask(lightning.LightningModule):
         self.manual_backward(total)
         if self._passes(total, self.autoencoder):
             generator.step()
+        else:
+            restore_buffers(kept, self.autoencoder)
         generator.zero_grad(set_to_none=True)
         self.untoggle_optimizer(generator)
         if on_code or on_images:
             self.toggle_optimizer(judge)
             judged = self._judge_loss(target, latent.detach(), drawn.detach(), on_code, on_images)
             self.manual_backward(judged)
-            if self._passes(judged, self.latent_discriminator, self.image_discriminator):
+            if self._passes(judged, *judges):
                 judge.step()
+            else:
+                restore_buffers(kept_by_judges, *judges)
             judge.zero_grad(set_to_none=True)
             self.untoggle_optimizer(judge)
             terms["discriminators"] = judged.detach()
@@ -149,9 +155,9 @@ class AutoencoderTask(lightning.LightningModule):
         return (self.weights[2] > 0 and share >= self.latent_from,
                 self.image_discriminator is not None and self.weights[3] > 0 and share >= self.adversarial_from)
 
-    def _passes(self, loss: Tensor, *networks: nn.Module | None) -> bool:
+    def _passes(self, loss: Tensor, *networks: nn.Module) -> bool:
         agree = self._agree if self.trainer.world_size > 1 else None
-        parameters = [parameter for network in networks if network is not None for parameter in network.parameters()]
+        parameters = [parameter for network in networks for parameter in network.parameters()]
         return self.guard.passes(loss, parameters, agree=agree)
 
     def _agree(self, good: bool) -> bool:

@@ -90,6 +90,17 @@ class StepGuard:
         self.skipped, self.in_a_row, self.parts = (int(state[name]) for name in ("skipped", "in_a_row", "parts"))
 
 
+def copy_buffers(*modules: nn.Module) -> list[Tensor]:
+    """Copies of the modules' buffers, which a forward pass may change, for `restore_buffers`."""
+    return [buffer.clone() for module in modules for buffer in module.buffers()]
+
+
+def restore_buffers(kept: list[Tensor], *modules: nn.Module) -> None:
+    """Put back what `copy_buffers` kept: a skipped step has already mixed what it saw into the running statistics."""
+    for buffer, value in zip((buffer for module in modules for buffer in module.buffers()), kept):
+        buffer.copy_(value)
+
+
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether every gradient of the parameters is finite; parameters without one count as finite."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

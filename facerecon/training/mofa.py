@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from facerecon.mofa import FaceCode, FaceDecoder, FaceEncoder, MofaTargets, MofaTerms, photometric_loss, read_code, total_loss
 from facerecon.render import interpolate, rasterize
-from facerecon.training.guard import StepGuard
+from facerecon.training.guard import StepGuard, copy_buffers, restore_buffers
 from facerecon.training.mofa_scores import landmark_errors, mark_points, vertex_errors, yaw_deg
 from facerecon.training.settings import rate_factor
 
@@ -95,7 +95,7 @@ class MofaTask(lightning.LightningModule):
             found.clear()
 
         reset()
-        kept = [buffer.clone() for buffer in self.encoder.buffers()]
+        kept = copy_buffers(self.encoder)
         if self.micro_batch:
             self.guard.parts = max(self.guard.parts, -(-count // self.micro_batch))
         several = self.trainer.world_size > 1
@@ -103,9 +103,7 @@ class MofaTask(lightning.LightningModule):
         if self.guard.passes(loss, self.encoder.parameters(), agree=self._agree if several else None):
             optimizer.step()
         else:
-            # The forward pass has already mixed what it saw into the running statistics.
-            for buffer, value in zip(self.encoder.buffers(), kept):
-                buffer.copy_(value)
+            restore_buffers(kept, self.encoder)
         self.log("loss", loss, prog_bar=True)
         self.log_dict({f"loss_{name}": value for name, value in found.items()})
         self.log("rate", rate)
