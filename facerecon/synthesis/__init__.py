@@ -1,4 +1,4 @@
-"""Synthetic faces with exact ground truth: heads of a morphable model drawn as photos, and photos turned aside, in archives that training reads."""
+"""Faces with exact ground truth, in archives that training reads: heads drawn as photos, and photos turned aside."""
 
 from __future__ import annotations
 

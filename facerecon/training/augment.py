@@ -52,7 +52,8 @@ class Augmentation:
 
 
 class Warped(NamedTuple):
-    """Augmented images (B, 3, S, S) in [0, 1]; the affine maps (B, 2, 3) from crop px to their px, mirror included; which are mirrored (B,)."""
+    """Augmented images (B, 3, S, S) in [0, 1]; the affine maps (B, 2, 3) from crop px to their px, mirror included; which are
+    mirrored (B,)."""
 
     images: Tensor
     matrices: Tensor

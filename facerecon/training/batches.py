@@ -24,39 +24,15 @@ Batch = dict[str, Any]
 Target = Callable[[np.ndarray, Warped], Batch]
 
 
-class Batches:
-    """The batches of one process, from `step` to the end of the run.
-
-    Epochs follow each other without a gap: every batch is full, and after any number of batches no sample has been seen more than
-    once oftener than another. Iterating gives dictionaries with `images` (b, 3, size, size) float32 in [0, 1], `step` (int) and
-    what `target` adds, and with `corruption` also `shown`, the same views after it; without either, the images alone.
-
-    Args:
-        images: (N, S, S, 3) uint8.
-        size: side of the views in px.
-        augmentation: random changes.
-        batch_size: of all processes together.
-        steps: length of the run.
-        seed: of order and changes.
-        corruption: random blur, light and occluders of the `shown` views, for networks that learn to undo them.
-        target: gives the targets of the samples at some indices, moved as their views are; `point_targets`, `map_targets`.
-        rank, world: this process and how many share each batch.
+class StepBatches:
+    """What batches of a run share: they go from `step` to `steps`, and `batch` gives the one of any step.
 
     `state_dict` and `load_state_dict` carry the step, which is how a trainer resumes.
     """
 
-    def __init__(self, images: np.ndarray, *, size: int, augmentation: Augmentation, batch_size: int, steps: int, seed: int = 0,
-                 target: Target | None = None, corruption: Augmentation = Augmentation(), rank: int = 0, world: int = 1) -> None:
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
-            raise ArgumentError(f"images: wanted (N, S, S, 3) uint8 with N > 0, got {images.shape} {images.dtype}",
-                                code="shape_invalid")
-        check_range("batch_size", batch_size, 1)
-        check_range("steps", steps, 1)
-        self.images, self.size, self.augmentation, self.target, self.corruption = images, size, augmentation, target, corruption
-        self.batch_size, self.steps, self.seed = batch_size, steps, seed
-        self.share(rank, world)
-        self.step = 0
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+    steps: int
+    batch_size: int
+    step: int = 0
 
     def __len__(self) -> int:
         return self.steps
@@ -74,6 +50,51 @@ class Batches:
         if self.batch_size % world:
             raise ArgumentError(f"batch_size: wanted a multiple of the {world} processes, got {self.batch_size}")
         self.rank, self.world = rank, world
+
+    def batch(self, step: int) -> Batch | Tensor:
+        """The batch of one step, whichever came before it."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on at the step that `state_dict` gave."""
+        self.step = int(state["step"])
+
+
+class Batches(StepBatches):
+    """The batches of one process, from `step` to the end of the run.
+
+    Epochs follow each other without a gap: every batch is full, and after any number of batches no sample has been seen more than
+    once oftener than another. Iterating gives dictionaries with `images` (b, 3, size, size) float32 in [0, 1], `step` (int) and
+    what `target` adds, and with `corruption` also `shown`, the same views after it; without either, the images alone.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        size: side of the views in px.
+        augmentation: random changes.
+        batch_size: of all processes together.
+        steps: length of the run.
+        seed: of order and changes.
+        corruption: random blur, light and occluders of the `shown` views, for networks that learn to undo them.
+        target: gives the targets of the samples at some indices, moved as their views are; `point_targets`, `map_targets`.
+        rank, world: this process and how many share each batch.
+    """
+
+    def __init__(self, images: np.ndarray, *, size: int, augmentation: Augmentation, batch_size: int, steps: int, seed: int = 0,
+                 target: Target | None = None, corruption: Augmentation = Augmentation(), rank: int = 0, world: int = 1) -> None:
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
+            raise ArgumentError(f"images: wanted (N, S, S, 3) uint8 with N > 0, got {images.shape} {images.dtype}",
+                                code="shape_invalid")
+        check_range("batch_size", batch_size, 1)
+        check_range("steps", steps, 1)
+        self.images, self.size, self.augmentation, self.target, self.corruption = images, size, augmentation, target, corruption
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+        self.share(rank, world)
+        self.step = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def batch(self, step: int) -> Batch | Tensor:
         """The batch of one step, whichever came before it."""
@@ -103,14 +124,6 @@ class Batches:
             self._order = (epoch, order)
         return self._order[1]
 
-    def state_dict(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on at the step that `state_dict` gave."""
-        self.step = int(state["step"])
-
 
 class EvaluationBatches:
     """All samples once, in order and unchanged but for their size; the same as `Batches` gives, without a step.
@@ -118,7 +131,8 @@ class EvaluationBatches:
     The last batch may be smaller. A fixed `zoom` shows the middle of the images larger.
     """
 
-    def __init__(self, images: np.ndarray, *, size: int, batch_size: int = 32, target: Target | None = None, zoom: float = 1.0) -> None:
+    def __init__(self, images: np.ndarray, *, size: int, batch_size: int = 32, target: Target | None = None,
+                 zoom: float = 1.0) -> None:
         check_range("batch_size", batch_size, 1)
         self.images, self.size, self.batch_size, self.target = images, size, batch_size, target
         self.fixed = Augmentation(scale=(zoom, zoom))

@@ -12,7 +12,7 @@ from torch import Tensor
 from facerecon.errors import ArgumentError
 from facerecon.morphable.schemes import IBUG68_FLIP
 from facerecon.training.augment import Augmentation, Warped, warp_points
-from facerecon.training.batches import Batch, Batches, EvaluationBatches, Target, derived_seed, generator_of
+from facerecon.training.batches import Batch, Batches, EvaluationBatches, StepBatches, Target, derived_seed, generator_of
 from facerecon.training.mofa_samples import CONTEXT, JAW, PARAMETERS, MofaSamples
 from facerecon.training.mofa_views import Mirror, moved_truth, warp_code
 
@@ -84,8 +84,8 @@ def rows_of(shares: Sequence[float], batch_size: int) -> tuple[int, ...]:
     return tuple(rows.tolist())
 
 
-class MixedBatches:
-    """Batches of several sources in one; the interface of `Batches`.
+class MixedBatches(StepBatches):
+    """Batches of several sources in one.
 
     Args:
         parts: each source's own batches, of the size of its share, for one process.
@@ -99,22 +99,6 @@ class MixedBatches:
         self.share(rank, world)
         self.step = 0
 
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[Batch]:
-        while self.step < self.steps:
-            step = self.step
-            self.step += 1
-            yield self.batch(step)
-        self.step = 0
-
-    def share(self, rank: int, world: int) -> None:
-        """Give the part of process `rank` of `world`; raises ArgumentError unless the batch divides evenly."""
-        if self.batch_size % world:
-            raise ArgumentError(f"batch_size: wanted a multiple of the {world} processes, got {self.batch_size}")
-        self.rank, self.world = rank, world
-
     def batch(self, step: int) -> Batch:
         """The batch of one step, whichever came before it; `source` (b,) says which source each row is of."""
         made = [part.batch(step) for part in self.parts]
@@ -126,14 +110,6 @@ class MixedBatches:
         size = self.batch_size // self.world
         mine = order[self.rank * size:(self.rank + 1) * size]
         return {"step": step, **{name: value[mine] for name, value in joined.items()}}
-
-    def state_dict(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on at the step that `state_dict` gave."""
-        self.step = int(state["step"])
 
 
 class MixedEvaluation:

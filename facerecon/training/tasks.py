@@ -46,8 +46,8 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
 
     Args:
         steps: length of the run.
-        init: weights to start from: a file, the name of an autoencoder that ships ("autoencoder-128"), or a network. For an autoencoder: one of the same size, or a 128 px one that grows to
-            256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted. For
+        init: weights to start from: a file, the name of an autoencoder that ships ("autoencoder-128"), or a network. For an
+            autoencoder: one of the same size, or a 128 px one that grows to 256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted. For
             MoFA: an encoder of an earlier run.
 
     Random weights come from torch's global generator; seed it first.
@@ -77,8 +77,8 @@ def shipped_or_path(init: str | os.PathLike[str]) -> Path:
 def head_of(recipe: Recipe) -> Head:
     """What the network of a landmark or PNCC recipe gives."""
     if isinstance(recipe, LandmarkRecipe):
-        return HeatmapHead(load_scheme(recipe.scheme), recipe.image_size, sigma=recipe.sigma, emphasis=recipe.emphasis, method=recipe.decoding,
-                           normaliser=recipe.normaliser)
+        return HeatmapHead(load_scheme(recipe.scheme), recipe.image_size, sigma=recipe.sigma, emphasis=recipe.emphasis,
+                           method=recipe.decoding, normaliser=recipe.normaliser)
     return PnccHead()
 
 
