@@ -38,11 +38,12 @@ class Reconstruction:
         image: name of the photo, or None.
         image_size: (width, height).
         face: index of the face in the photo, largest first.
-        method: "fit".
+        method: "fit"; "encoder" for a network's answer as it is; "auto" for a fit that an encoder started.
         fit: what the fit reached: `landmark_nme_percent`, and `photometric_rmse`, `photometric_rmse_all`, `covered_share`, which are
             None without the photometric stage; see `facerecon.fitting.FitResult`.
         timings_ms: by stage.
-        flags: warnings such as `low_quality`, `pose_out_of_range`, `no_dense_landmarks`, `poor_fit`.
+        flags: warnings such as `low_quality`, `pose_out_of_range`, `no_dense_landmarks`, `poor_fit`; `encoder_unused` when
+            a fit was to begin at an encoder's answer and did better without.
     """
 
     vertices: np.ndarray

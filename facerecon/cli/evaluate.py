@@ -28,7 +28,9 @@ def _root() -> None:
 def aflw2000(
     folder: Annotated[Path, typer.Argument(help="AFLW2000-3D as it unpacks: imageNNNNN.jpg with imageNNNNN.mat.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for predictions, scores, tables and plots.")] = Path("evaluation"),
-    method: Annotated[str, typer.Option(help="fit, mean-face or ground-truth.")] = "fit",
+    method: Annotated[str, typer.Option(help="fit, encoder, mean-face or ground-truth.")] = "fit",
+    weights: Annotated[Path | None, typer.Option(help="Of --method encoder.")] = None,
+    pncc: Annotated[str | None, typer.Option(help="Of an encoder with PNCC input: weights of a PNCC network, or truth (needs --basel).")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Score these instead: a folder of predictions, or a .safetensors or .npy "
                                                           "file as docs/evaluation.md describes.")] = None,
     model: Annotated[str, typer.Option(help="Model of the method: open, or a .facemodel file.")] = "open",
@@ -103,7 +105,8 @@ def aflw2000(
         if method == "ground-truth" and model == "open" and basel is not None:
             # The truth as a prediction needs the truth's own model.
             model = str(basel)
-        spec = MethodSpec(kind=method, model=model, crop_from=crop_from, pose=pose, stages=stages, seed=seed)
+        spec = MethodSpec(kind=method, model=model, crop_from=crop_from, pose=pose, stages=stages, seed=seed,
+                          weights=_text(weights), pncc=pncc, basel=_text(basel) if pncc == "truth" else None)
         with _progress(quiet or as_json) as step:
             made = benchmark.predict(spec, output / "predictions", workers=workers, overwrite=overwrite, on_done=step)
     outcome = _scored(benchmark, made, config, all_switches, output, plots, write_outcome)

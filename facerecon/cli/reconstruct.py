@@ -37,7 +37,12 @@ TEXTURES, UNITS, STAGES = ("uv", "vertex", "none"), ("mm", "cm", "m"), ("full", 
 
 def reconstruct(
     inputs: Inputs, output: Output = Path("out"),
-    method: Annotated[str, typer.Option(help="'auto', 'fit' or 'encoder'; 'auto' is 'fit' until encoder weights ship.")] = "auto",
+    method: Annotated[str, typer.Option(help="'fit'; 'encoder', one pass of a network; 'auto', a fit that begins there, or "
+                                             "'fit' where there are no encoder weights.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Weights of an encoder that `facerecon train mofa-...` wrote, for "
+                                                      "'encoder' and 'auto'.")] = None,
+    pncc_weights: Annotated[Path | None, typer.Option("--pncc-weights", help="Weights of a PNCC network, for an encoder with "
+                                                                             "PNCC input.")] = None,
     model: Model = "open", fit: Fit = "full",
     formats: Annotated[str, typer.Option("--format", help="Mesh files: of obj, glb, ply, with commas; or 'none'.")] = "obj,glb",
     texture: Annotated[str, typer.Option(help="'uv' (an image), 'vertex' (colours in OBJ and PLY) or 'none'.")] = "uv",
@@ -61,15 +66,18 @@ def reconstruct(
       facerecon reconstruct photos/ 'more/*.png' -o out --format glb --workers 4
       facerecon reconstruct photos/ -o out --resume
       facerecon reconstruct photo.jpg -o out --maps overlay,depth,pncc --ipd-mm 63
+      facerecon reconstruct photos/ -o out --method encoder --weights run/weights.safetensors --faces largest
     """
     chosen = _several("format", formats, FORMATS)
     options = {
         "model": model, "method": method, "stages": _choice("fit", fit, STAGES), "texture_size": texture_size, "ipd_mm": ipd_mm,
         # Without a mesh file nobody sees the texture.
         "texture": _choice("texture", texture, TEXTURES) if chosen else "none"}
+    networks = {name: path for name, path in (("weights", weights), ("pncc_weights", pncc_weights)) if path is not None}
+    options |= {name: str(path) for name, path in networks.items()}
     _run("reconstruct", inputs, output, options, formats=chosen, maps=_several("maps", maps, MAPS), texture=texture,
          units=_choice("units", units, UNITS), faces=faces, boxes=boxes, device=device, landmarker=landmarker, workers=workers,
-         resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
+         resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed, networks=networks)
 
 
 def landmarks(inputs: Inputs, output: Output = Path("out"), model: Model = "open", weights: Weights = None,
@@ -144,7 +152,7 @@ def annotate(
 def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *, faces: str, boxes: Path | None, device: str,
          landmarker: Path | None, workers: int, resume: bool, overwrite: bool, as_json: bool, quiet: bool, seed: int,
          formats: tuple[str, ...] = (), maps: tuple[str, ...] = (), texture: str = "none", units: str = "mm",
-         weights: Path | None = None, special: dict[str, Any] | None = None) -> None:
+         weights: Path | None = None, special: dict[str, Any] | None = None, networks: dict[str, Path] | None = None) -> None:
     from facerecon.cli.boxes import read_boxes
     from facerecon.cli.display import Display
     from facerecon.cli.inputs import expand_inputs
@@ -160,7 +168,8 @@ def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *,
         options = {**options, **shared, "seed": seed}
         job = Job(str(output), options, formats, maps, texture, units)
         asked = {"verb": verb, **options, "formats": formats, "maps": maps, "texture": texture, "units": units,
-                 **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes)}
+                 **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes, **(networks or {}),
+                                 encoder=_shipped_encoder(options))}
     else:
         # `special` holds what only this verb's network job takes.
         special = {} if special is None else special
@@ -185,6 +194,15 @@ def _network_job(verb: str) -> Callable[..., PhotoJob]:
 
         return PnccJob
     raise ArgumentError(f"{verb}: no network does this; leave --weights out")
+
+
+def _shipped_encoder(options: dict[str, Any]) -> str | None:
+    """The encoder that ships, where a run that names none will use it."""
+    from facerecon.assets import assets_folder
+    from facerecon.pipeline.encoder_weights import ENCODER_ASSET, encoder_ships
+
+    used = options["method"] != "fit" and "weights" not in options and encoder_ships()
+    return str(assets_folder() / ENCODER_ASSET) if used else None
 
 
 def _fingerprints(**files: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The whole evaluation on AFLW2000-3D: predictions, scores, tables and plots in one folder."""
+"""The whole evaluation on AFLW2000-3D or synthetic faces: predictions, scores, tables and plots in one folder."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ SYNTHETIC = "synthetic.json"
 
 
 class Benchmark:
-    """AFLW2000-3D in a folder, ready to score any number of methods.
+    """A benchmark in a folder, ready to score any number of methods.
 
     Args:
         dataset: the folder.
-        basel: a converted Basel model for the dense truth; None scores landmarks and pose only.
+        basel: a converted Basel model for the dense truth; None scores landmarks and pose only. Synthetic archives have the
+            truth of the open model and need none.
         labels: folder with 3DDFA's label files; region_files: folder with licensed index files; both optional.
     """
 
@@ -46,7 +47,13 @@ class Benchmark:
                 self.truths.append(truth_from_sample(self.samples[index]))
             except FaceReconError as error:
                 self.truths.append(error)
-        self.dense: DenseTruth | None = None if basel is None else load_dense_truth(basel)
+        self.dense: DenseTruth | None = None
+        if dataset.kind == "synthetic":
+            from facerecon.evaluation.synthetic import open_dense_truth
+
+            self.dense = open_dense_truth()
+        elif basel is not None:
+            self.dense = load_dense_truth(basel)
         self._sparse_miss = None
 
     @property

@@ -1,4 +1,4 @@
-"""What can be evaluated: reconstruction by this package, and the two baselines that frame every figure."""
+"""What can be evaluated: reconstruction by this package, fitted or encoded, and the two baselines that frame every figure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from facerecon.checks import check_choice
 from facerecon.data.datasets.sample import MorphableSample
-from facerecon.errors import FaceError
+from facerecon.errors import ArgumentError, FaceError
 from facerecon.evaluation.placement import place_in_box, posed
 from facerecon.evaluation.truth import DenseTruth, truth_from_sample
 
-METHODS = ("fit", "mean-face", "ground-truth")
+METHODS = ("fit", "encoder", "mean-face", "ground-truth")
 CROPS = ("detector", "gt68")
 POSES = ("frontal", "truth")
 STAGES = ("full", "landmarks")
@@ -24,13 +24,16 @@ class MethodSpec:
     """Which method, with what: small and picklable, so that worker processes can build it.
 
     Attributes:
-        kind: "fit", "mean-face", "ground-truth".
+        kind: "fit", "encoder", "mean-face", "ground-truth".
         model: "open" or the path of a `.facemodel`.
         crop_from: where the face is looked for: by the detector, or in the box of the true 68 landmarks.
         pose: of the mean face: frontal in the box, or turned as the truth is.
         stages: of the fit: "full", or "landmarks" without the photometric stage.
         dense: keep the mesh.
         seed: of what is random.
+        weights: of the encoder, a file.
+        pncc: what an encoder of six channels is given: weights of a PNCC network, or "truth" for the code of the annotation.
+        basel: a converted Basel model, by which "truth" is drawn where the annotation is a Basel face.
     """
 
     kind: str
@@ -40,12 +43,18 @@ class MethodSpec:
     stages: str = "full"
     dense: bool = True
     seed: int = 0
+    weights: str | None = None
+    pncc: str | None = None
+    basel: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.kind, METHODS)
         check_choice("crop_from", self.crop_from, CROPS)
         check_choice("pose", self.pose, POSES)
         check_choice("stages", self.stages, STAGES)
+        given = [name for name in ("weights", "pncc", "basel") if getattr(self, name) is not None]
+        if given and self.kind != "encoder":
+            raise ArgumentError(f"{', '.join(given)}: for method encoder alone, got method {self.kind}")
         if self.kind == "ground-truth" and self.dense and self.model == "open":
             object.__setattr__(self, "dense", False)
 
@@ -66,6 +75,10 @@ def build_method(spec: MethodSpec) -> Method:
         from facerecon.evaluation.fit_method import FitMethod
 
         return FitMethod(spec)
+    if spec.kind == "encoder":
+        from facerecon.evaluation.encoder_method import EncoderMethod
+
+        return EncoderMethod(spec)
     return MeanFaceMethod(spec) if spec.kind == "mean-face" else GroundTruthMethod(spec)
 
 

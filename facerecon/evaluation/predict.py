@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 
 from facerecon import __version__
+from facerecon.checks import check_choice
 from facerecon.data.datasets.dataset import FaceDataset
 from facerecon.errors import FaceReconError
 from facerecon.evaluation.methods import Method, MethodSpec, build_method
@@ -19,11 +20,17 @@ from facerecon.evaluation.predictions import PredictionStore
 from facerecon.evaluation.workers import WorkerDied, run_items
 
 logger = logging.getLogger(__name__)
+KINDS = ("aflw2000", "synthetic")
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """A benchmark folder: small and picklable. `limit` keeps the first images only."""
+    """A benchmark folder: small and picklable.
+
+    Attributes:
+        kind: "aflw2000", or "synthetic" for an archive of `facerecon synthesise`.
+        limit: keep the first images only.
+    """
 
     folder: str
     kind: str = "aflw2000"
@@ -32,8 +39,9 @@ class DatasetSpec:
     def open(self) -> FaceDataset:
         """Read the folder's listing."""
         from facerecon.data.datasets import read_aflw2000
+        from facerecon.evaluation.synthetic import read_synthetic
 
-        dataset = read_aflw2000(self.folder)
+        dataset = (read_synthetic if check_choice("kind", self.kind, KINDS) == "synthetic" else read_aflw2000)(self.folder)
         return dataset if self.limit is None else dataset[:self.limit]
 
 
@@ -55,8 +63,9 @@ def predict(dataset: DatasetSpec, method: MethodSpec, folder: str | os.PathLike[
     try:
         config = {**first.about, "dataset": samples.inventory.dataset, "spec": dataclasses.asdict(method),
                   "facerecon": __version__}
-        # The path of a model is this machine's; the name and hash in `about` say which model it is.
-        config["spec"].pop("model")
+        # The paths of files are this machine's; names and hashes in `about` say which files they are.
+        for name in ("model", "weights", "pncc", "basel"):
+            config["spec"].pop(name)
         store = PredictionStore.create(folder, config, samples.names, overwrite=overwrite)
         waiting = store.missing()
         done = len(store) - len(waiting)

@@ -7,6 +7,7 @@ from facerecon.lazy import lazy_exports
 __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "FitResult": "result",
     "fit_landmarks": "landmark_fit",
+    "judge_parameters": "landmark_fit",
     "refine_photometric": "photometric",
     "estimate_view": "initial_pose",
     "landmark_visibility": "visibility",

@@ -14,6 +14,7 @@ from facerecon.fitting.initial_pose import OrthographicView, check_landmarks, es
 from facerecon.fitting.landmark_weights import group_weight, expression_prior, landmark_sigma_mm
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import LandmarkRows, landmark_rows
+from facerecon.fitting.start import aligned_view, check_start, view_of
 from facerecon.fitting.threads import one_thread
 from facerecon.fitting.visibility import facing_weight, landmark_visibility
 from facerecon.geometry.cameras import ScaledOrthographicPose
@@ -25,7 +26,8 @@ POOR_FIT_PERCENT = 6.0
 
 
 def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "mediapipe478", weights: np.ndarray | None = None,
-                  image_size: tuple[int, int] | None = None, iterations: int = 12) -> FitResult:
+                  image_size: tuple[int, int] | None = None, iterations: int = 12,
+                  start: FaceParameters | None = None) -> FitResult:
     """Pose, identity and expression of one face from its landmarks, under scaled orthography.
 
     A closed-form pose is refined together with the coefficients by Gauss-Newton (see `gauss_newton`). Landmarks weigh by how
@@ -38,17 +40,22 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
         weights: (N,) >= 0, confidence of each landmark, or None for equal ones.
         image_size: (H, W) of the image; None skips the check that the landmarks lie in it.
         iterations: most Gauss-Newton steps in each of the two rounds (weights are renewed between them).
+        start: parameters to begin from, an encoder's say, in px of the image, moved in the picture's plane onto the landmarks.
+            They are used when their landmark energy is below that of the mean face in the closed-form pose; if not, the fit is
+            the same as without them. Their albedo and light are not part of a landmark fit; see `refine_photometric`.
 
     Returns:
-        A `FitResult` with albedo at its mean and white ambient light.
+        A `FitResult` with albedo at its mean and white ambient light; `warm` has "landmarks" when `start` was used.
 
     Raises:
         LandmarkError: `landmarks_count`, `landmarks_nonfinite`, `landmarks_degenerate`, `landmarks_outside`,
             `landmarks_invalid` (mirrored, or no face).
-        ArgumentError: for weights that are not (N,), finite and >= 0, or a scheme that the model has not.
+        ArgumentError: for weights that are not (N,), finite and >= 0, a scheme that the model has not, or a bad start, see
+            `check_start`.
         FitError: `fit_failed` if the result is not finite.
     """
     rows = landmark_rows(model, scheme)
+    start = None if start is None else check_start(model, start)
     count = len(rows.normals)
     points = check_landmarks(points, count=count, image_size=image_size)
     base = rows.valid.astype(np.float64)
@@ -66,14 +73,62 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
     view = estimate_view(rows.basis.mean, points, view_weights(rows, scheme, base, view))
     priors = landmark_priors(model, count)
     solution = LandmarkSolution(view, np.zeros(rows.basis.identity.shape[2]), np.zeros(rows.basis.expression.shape[2]), ())
+
+    def energy_in(seen: OrthographicView) -> LandmarkEnergy:
+        used = view_weights(rows, scheme, base, seen)
+        return LandmarkEnergy(rows.basis, points, used, priors=priors, unit_px=view.scale,
+                              expression_range=model.expression_range)
+
+    warm = False
+    if start is not None:
+        shape = [part.detach().cpu().double().numpy() for part in (start.identity, start.expression)]
+        # Both by one measure: the weights of the closed-form pose.
+        energy, seen = energy_in(view), view_of(start.pose)
+        seen = aligned_view(seen, seen.project(rows.basis.points(*shape)), points, energy.weights)
+        given = LandmarkSolution(seen, *shape, ())
+        warm = _value(energy, given) < _value(energy, solution)
+        solution = given if warm else solution
     steps = 0
-    for limit in (max(iterations // 3, 1), iterations):
-        used = view_weights(rows, scheme, base, solution.view)
-        energy = LandmarkEnergy(rows.basis, points, used, priors=priors, unit_px=view.scale,
-                                expression_range=model.expression_range)
+    # The first round is there to find the view that the weights depend on; a start has nearly got it.
+    for limit in (1 if warm else max(iterations // 3, 1), iterations):
+        energy = energy_in(solution.view)
         solution = solve_landmarks(energy, solution, iterations=limit)
         steps += len(solution.energies) - 1
-    return _result(model, rows, points, scheme, used, solution, steps)
+    return _result(model, rows, points, scheme, energy.weights, solution, steps, warm=("landmarks",) if warm else ())
+
+
+def judge_parameters(model: MorphableModel, parameters: FaceParameters, points: np.ndarray, *,
+                     scheme: str = "mediapipe478") -> FitResult:
+    """What `fit_landmarks` would report of parameters that something else, an encoder, has found; nothing is changed.
+
+    Args:
+        model: the face model of the parameters.
+        parameters: with the pose in px of the image.
+        points: (N, 2 or more) px, landmarks to judge by.
+        scheme: of the landmarks.
+
+    Returns:
+        A `FitResult` of no iterations, with flags by the same limits as those of a fit.
+
+    Raises:
+        LandmarkError: as `fit_landmarks`, for points that are no face's. ArgumentError: see `check_start`.
+    """
+    rows = landmark_rows(model, scheme)
+    parameters = check_start(model, parameters)
+    points = check_landmarks(points, count=len(rows.normals), image_size=None)
+    base = rows.valid.astype(np.float64)
+    view = view_of(parameters.pose)
+    coefficients = (part.detach().cpu().double().numpy() for part in (parameters.identity, parameters.expression))
+    solution = LandmarkSolution(view, *coefficients, ())
+    judged = _result(model, rows, points, scheme, view_weights(rows, scheme, base, view), solution, 0)
+    if "poor_fit" in judged.flags:
+        # Refuses points that no view of a head gives. Points near those of a posed head need no such proof.
+        estimate_view(rows.basis.mean, points, base)
+    return judged.replace(parameters=parameters)
+
+
+def _value(energy: LandmarkEnergy, solution: LandmarkSolution) -> float:
+    return energy.value(solution.view, np.concatenate([solution.identity, solution.expression]))
 
 
 def landmark_priors(model: MorphableModel, count: int) -> Priors:
@@ -88,7 +143,7 @@ def view_weights(rows: LandmarkRows, scheme: str, base: np.ndarray, view: Orthog
 
 
 def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, scheme: str, weights: np.ndarray,
-            solution: LandmarkSolution, steps: int) -> FitResult:
+            solution: LandmarkSolution, steps: int, *, warm: tuple[str, ...] = ()) -> FitResult:
     view = solution.view
     numbers = np.concatenate([solution.identity, solution.expression, view.rotation.ravel(), view.translation, [view.scale]])
     if not np.isfinite(numbers).all():
@@ -104,10 +159,9 @@ def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, schem
     if "ibug68" in model.embeddings:
         with torch.no_grad(), one_thread():
             visibility = landmark_visibility(model, model.vertices(parameters.identity, parameters.expression), pose)
-    energy = solution.energies[-1]
     return FitResult(parameters=parameters, points=points, scheme=scheme, weights=weights, landmark_nme_percent=nme,
                      photometric_rmse=None, iterations=steps, visibility68=visibility, energies=solution.energies,
-                     terms={"total": energy}, flags=fit_flags(pose, nme))
+                     terms={"total": solution.energies[-1]} if solution.energies else {}, flags=fit_flags(pose, nme), warm=warm)
 
 
 def fit_flags(pose: ScaledOrthographicPose, nme_percent: float) -> tuple[str, ...]:

@@ -14,20 +14,26 @@ from facerecon.fitting.landmark_fit import fit_flags
 from facerecon.fitting.occlusion import covered_pixels
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import landmark_rows
+from facerecon.fitting.start import check_start, photometric_starts
 from facerecon.fitting.synthesis import COLOUR_PRIOR, PHOTO_WEIGHT, SynthesisProblem, SynthesisState
 from facerecon.fitting.threads import one_thread
 from facerecon.fitting.visibility import landmark_visibility
 from facerecon.geometry.normals import vertex_normals
 from facerecon.morphable.model import MorphableModel
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.render.colour import ColourRender
 from facerecon.render.harmonics import shade
 
 MINIMUM_PIXELS = 200
 CURVATURE_VERTICES = 1200
+# From a start: rounds of one sweep and one geometry step, until one lowers the energy by less than this share of it.
+WARM_ROUNDS, WARM_STILL = 10, 0.003
+# Where light and skin tone are exchanged for each other, the joint step goes too far: the valley is bent.
+WARM_SHARES = (0.5, 0.25)
 
 
 def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size: int = 176, rounds: int = 4,
-                       steps: int = 3) -> FitResult:
+                       steps: int = 3, guess: FaceParameters | None = None) -> FitResult:
     """Refine a landmark fit by the MoFA energy: photometric on visible skin, landmarks, and priors.
 
     The face is drawn by the differentiable renderer into a small crop of the photo. Light and albedo are solved in closed form
@@ -41,27 +47,37 @@ def refine_photometric(model: MorphableModel, pixels: np.ndarray, start: FitResu
         size: longer side of the crop, px.
         rounds: how often light and albedo are solved anew.
         steps: geometry steps in each round.
+        guess: parameters, an encoder's say, in px of the photo, whose albedo and light the search begins with (and with their
+            geometry too, where landmarks are few), if the energy is then lower once light and albedo have been solved. If not,
+            the result is the same as without them. From a guess the search takes short rounds and ends when it stands still,
+            so `rounds` and `steps` do not count then.
 
     Returns:
         A new `FitResult`. When fewer than 200 skin pixels are visible, `start` with the flag `photometric_skipped`.
 
     Raises:
-        ArgumentError: pixels are not (H, W, 3) uint8.
+        ArgumentError: pixels are not (H, W, 3) uint8; a bad guess, see `check_start`.
         FitError: `fit_failed` if the result is not finite.
     """
     if getattr(pixels, "ndim", 0) != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ArgumentError(f"pixels: wanted (H, W, 3) uint8 RGB, got {getattr(pixels, 'shape', type(pixels).__name__)} "
                             f"{getattr(pixels, 'dtype', '')}", code="shape_invalid")
     check_range("size", size, 32, 1024)
+    guess = None if guess is None else check_start(model, guess)
     with one_thread():
-        return _refine(model, pixels, start, size=size, rounds=rounds, steps=steps)
+        return _refine(model, pixels, start, size=size, rounds=rounds, steps=steps, guess=guess)
 
 
-def _refine(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size: int, rounds: int, steps: int) -> FitResult:
+def _refine(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size: int, rounds: int, steps: int,
+            guess: FaceParameters | None) -> FitResult:
     problem = SynthesisProblem(model, pixels, start, size=size)
     search = ColourSearch(problem)
     if float(search.weight.sum()) < MINIMUM_PIXELS:
         return start.replace(flags=(*start.flags, "photometric_skipped"))
+    warm = None if guess is None else _warm_search(problem, guess)
+    if warm is not None:
+        warm.settle()
+        return _result(model, start.replace(warm=(*start.warm, "photometric")), problem, warm)
     for step in range(rounds):
         search.solve_colours()
         # What is not skin is decided while the geometry still comes from landmarks, and once more when colours are better.
@@ -73,12 +89,35 @@ def _refine(model: MorphableModel, pixels: np.ndarray, start: FitResult, *, size
     return _result(model, start, problem, search)
 
 
+def _warm_search(problem: SynthesisProblem, guess: FaceParameters) -> ColourSearch | None:
+    """The search that begins at the guess, colours solved once, if its energy is then below that of the cold one; or None.
+
+    Before colours are solved energies say little: a light that is a little too strong costs more than a wrong shape.
+    """
+    cold = ColourSearch(problem)
+    least = 0.8 * float(cold.weight.sum())
+    cold.solve_colours(sweeps=1)
+    best, lowest, tried = None, cold.energies[-1], cold.accepted
+    for state in photometric_starts(problem, guess):
+        search = ColourSearch(problem, state)
+        # A face that lies beside the one in the photo is compared over few pixels, whose mean says little.
+        if float(search.weight.sum()) < least:
+            continue
+        search.solve_colours(sweeps=1, shares=WARM_SHARES)
+        tried += search.accepted
+        if search.energies[-1] < lowest:
+            best, lowest = search, search.energies[-1]
+    if best is not None:
+        best.accepted = tried
+    return best
+
+
 class ColourSearch:
     """The present state with its picture, and the energies of the states before."""
 
-    def __init__(self, problem: SynthesisProblem) -> None:
+    def __init__(self, problem: SynthesisProblem, start: SynthesisState | None = None) -> None:
         self.problem = problem
-        self.state = problem.start
+        self.state = problem.start if start is None else start
         energy, self.render, self.weight = problem.value(self.state)
         self.energies = [energy]
         self.damping = 1e-3
@@ -103,8 +142,11 @@ class ColourSearch:
         self.accepted += 1
         return True
 
-    def solve_colours(self, *, sweeps: int = 2) -> None:
-        """Light and albedo by weighted least squares, together and then each alone, with renewed robust weights."""
+    def solve_colours(self, *, sweeps: int = 2, shares: tuple[float, ...] = ()) -> None:
+        """Light and albedo by weighted least squares, together and then each alone, with renewed robust weights.
+
+        `shares` are the parts of the joint step that are tried when the whole one fails, the longest first.
+        """
         problem, region = self.problem, self.problem.region
         with torch.no_grad():
             normals = problem.pose(self.state).light_frame(vertex_normals(problem.vertices(self.state), region.faces))
@@ -115,11 +157,31 @@ class ColourSearch:
                                            prior_weight=COLOUR_PRIOR)
                 if self.offer(self.state.replace(light=light, albedo=albedo)):
                     continue
+                if any(self.offer(self._part_way(light, albedo, share)) for share in shares):
+                    continue
                 # The product of the two is not linear; where the joint step fails, each alone cannot.
                 self.offer(self.state.replace(light=solve_light(light_part, colours, weight, prior_weight=COLOUR_PRIOR)))
                 pixels, colours, weight = self._compared()
                 self.offer(self.state.replace(albedo=solve_albedo(*self._albedo_rows(normals, pixels), colours, weight,
                                                                   prior_weight=COLOUR_PRIOR)))
+
+    def _part_way(self, light: np.ndarray, albedo: np.ndarray, share: float) -> SynthesisState:
+        state = self.state
+        return state.replace(light=state.light + share * (light - state.light),
+                             albedo=state.albedo + share * (albedo - state.albedo))
+
+    def settle(self) -> None:
+        """Short rounds of colours and geometry, until nothing moves, for a search that begins near its end."""
+        for step in range(WARM_ROUNDS):
+            # As in a cold search: once while the geometry comes from landmarks, once more when colours are better.
+            if step < 2:
+                self.choose_covered()
+            before = self.energies[-1]
+            self.solve_colours(sweeps=1, shares=WARM_SHARES)
+            self.move_geometry(1)
+            if step > 0 and before - self.energies[-1] < WARM_STILL * abs(before):
+                break
+        self.solve_colours(sweeps=1, shares=WARM_SHARES)
 
     def _compared(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """(flat index (N,), photo colours (N, 3), weights (N,)) of the pixels compared: the energy's quadratic bound."""

@@ -31,6 +31,7 @@ class FitResult:
         terms: the last stage's final energy by term.
         flags: `pose_out_of_range` when the head sees the camera beyond 95 degrees to its side or 70 above or below,
             `poor_fit` above 6 % landmark distance, `photometric_skipped` when too little skin is visible for that stage.
+        warm: the stages, "landmarks" and "photometric", that began at parameters given to them rather than at the mean face.
     """
 
     parameters: FaceParameters
@@ -46,6 +47,7 @@ class FitResult:
     flags: tuple[str, ...] = ()
     photometric_rmse_all: float | None = None
     covered_share: float | None = None
+    warm: tuple[str, ...] = ()
 
     def replace(self, **changes) -> FitResult:
         """A copy with some fields changed."""

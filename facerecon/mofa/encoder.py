@@ -49,12 +49,14 @@ class FaceEncoder(torch.nn.Module):
         self.layout = layout
         trunk = getattr(torchvision.models, f"resnet{depth}")(weights=None)
         first, last = trunk.conv1, torch.nn.Linear(trunk.fc.in_features, layout.size)
+        with torch.no_grad():
+            # Drawn before anything that depends on the channels: one seed gives encoders with and without PNCC the same start.
+            last.weight.normal_(std=_LAST_LAYER)
+            last.bias.zero_()
         trunk.conv1 = torch.nn.Conv2d(channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False)
         with torch.no_grad():
             trunk.conv1.weight.zero_()
             trunk.conv1.weight[:, :3] = first.weight
-            last.weight.normal_(std=_LAST_LAYER)
-            last.bias.zero_()
         trunk.fc = last
         self.trunk = trunk
         padding = (0.0,) * (channels - 3), (1.0,) * (channels - 3)

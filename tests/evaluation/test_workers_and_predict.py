@@ -137,16 +137,16 @@ def test_killed_at_any_time_and_resumed_it_ends_the_same(tmp_path, faulty_folder
     for number in range(40):
         process = start(path, faulty_folder, store, count=2 if number % 3 == 2 else 0)
         deadline = time.monotonic() + 60
-        before = len(list(store.glob("items/*.safetensors")))
+        before = len(list(store.glob("items/[!.]*.safetensors")))
         # Wait until this run has written something, then strike at a random moment.
-        while process.poll() is None and len(list(store.glob("items/*.safetensors"))) == before and time.monotonic() < deadline:
+        while process.poll() is None and len(list(store.glob("items/[!.]*.safetensors"))) == before and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(generator.uniform(0, 0.06))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
             kills += 1
         process.communicate(timeout=60)
-        assert len(list(store.glob("items/*.safetensors"))) >= before
+        assert len(list(store.glob("items/[!.]*.safetensors"))) >= before
         if (store / "records.jsonl").exists():
             break
     finish(start(path, faulty_folder, store))

@@ -54,6 +54,15 @@ def test_fresh_encoders_of_three_and_six_channels_agree_too():
     torch.testing.assert_close(first, second)
 
 
+def test_one_seed_starts_encoders_with_and_without_pncc_alike():
+    torch.manual_seed(4)
+    three = FaceEncoder(layout=LAYOUT).state_dict()
+    torch.manual_seed(4)
+    six = FaceEncoder(layout=LAYOUT, channels=6).state_dict()
+    six["trunk.conv1.weight"] = six["trunk.conv1.weight"][:, :3]
+    assert all(torch.equal(six[name], value) for name, value in three.items())
+
+
 def test_equals_torchvisions_network_on_normalised_images(trained):
     encoder = load_imagenet(FaceEncoder(layout=LAYOUT), trained).eval()
     network = torchvision.models.resnet18(weights=None).eval()

@@ -1,11 +1,11 @@
-"""The whole job: photo -> find faces -> fit -> refine -> texture -> `Reconstruction`."""
+"""Photo -> find faces -> parameters -> mesh -> texture -> `Reconstruction`."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,18 +13,23 @@ import torch
 from facerecon.checks import check_choice, check_range
 from facerecon.data import load_image
 from facerecon.detection import DetectedFace, FaceFinder
+from facerecon.detection.confidence import CERTAIN
 from facerecon.detection.selection import choose_faces, face_limit
-from facerecon.errors import BackendError, FaceError, FaceReconError
-from facerecon.fitting import FitResult, bake_texture, fit_landmarks, refine_photometric
+from facerecon.errors import BackendError, FaceReconError
+from facerecon.fitting import FitResult, bake_texture
 from facerecon.morphable import MorphableModel, load_model
-from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
+from facerecon.pipeline.encoder_weights import check_encoder_options, find_encoder
+from facerecon.pipeline.methods import METHODS, STAGES, Clock, FaceEstimator
 from facerecon.reconstruction import Reconstruction
 
-METHODS = ("auto", "fit", "encoder")
-STAGES = ("full", "landmarks")
+if TYPE_CHECKING:
+    from facerecon.mofa import EncoderFile
+
 TEXTURES = ("uv", "vertex", "none")
 FIT_FIGURES = ("landmark_nme_percent", "photometric_rmse", "photometric_rmse_all", "covered_share")
 IRIS_CENTRES = (468, 473)
+# Where the largest face alone is wanted, a certain face of this share of the photo's longer side ends the search.
+QUICK_SHARE = 0.25
 
 
 class FaceReconstructor:
@@ -35,39 +40,53 @@ class FaceReconstructor:
 
     Args:
         model: "open", the path of a `.facemodel`, or a loaded `MorphableModel`.
-        method: "fit", or "auto", which is "fit" as long as no encoder weights ship.
-        stages: "full", or "landmarks" to stop after the landmark fit (fast; albedo and light stay at their means).
+        method: "fit"; "encoder", one pass of a network (fast); or "auto", a fit that begins where the encoder ends, and "fit"
+            where there are no encoder weights.
+        stages: of a fit, "full", or "landmarks" to stop after the landmarks (fast; albedo and light stay at their means).
         texture: "uv" bakes a texture from the photo; "vertex" does too, for vertex colours; "none" does not.
         texture_size: side of the texture, px.
         faces: "all", "largest", or the number of largest faces.
         ipd_mm: real distance between the irises' centres; fixes the size, which one photo does not tell.
-        device: "auto" or "cpu"; fits run on the CPU, where they are fastest.
+        device: "auto" or "cpu"; fits run on the CPU, where they are fastest. Of the networks with method "encoder", where
+            "cuda" is possible too and "auto" takes it where it is there.
         seed: of everything random. Nothing in the fit is: equal photos give equal results.
         landmarker: path of another MediaPipe face landmarker `.task` file.
+        weights: of the encoder, a file that `facerecon train mofa-...` wrote for this model, or what
+            `facerecon.mofa.load_encoder` gave; None for the weights that ship, if any.
+        pncc_weights: of the PNCC network, for an encoder with PNCC input.
+
+    Method "encoder" with faces="largest" looks first with MediaPipe alone, which takes a quarter of the time, and is content
+    with a certain face over a quarter of the photo's longer side.
 
     Raises:
-        ArgumentError, ModelError; BackendError `backend_missing` for the encoder, `device_missing` for a GPU.
+        ArgumentError; ModelError, also for weights of another face model; BackendError `backend_missing` for an encoder
+        without weights, `device_missing` for a GPU.
     """
 
     def __init__(self, model: str | os.PathLike[str] | MorphableModel = "open", *, method: str = "auto", stages: str = "full",
                  texture: str = "uv", texture_size: int = 1024, faces: str | int = "all", ipd_mm: float | None = None,
-                 device: str = "auto", seed: int = 0, landmarker: str | os.PathLike[str] | None = None) -> None:
+                 device: str = "auto", seed: int = 0, landmarker: str | os.PathLike[str] | None = None,
+                 weights: str | os.PathLike[str] | EncoderFile | None = None,
+                 pncc_weights: str | os.PathLike[str] | None = None) -> None:
         check_choice("method", method, METHODS)
         check_choice("stages", stages, STAGES)
         check_choice("texture", texture, TEXTURES)
         check_range("texture_size", texture_size, 64, 8192)
         check_choice("device", device, ("auto", "cpu", "cuda"))
         check_range("seed", seed, 0)
-        if method == "encoder":
-            raise BackendError("method 'encoder': no encoder weights are installed; use method='fit'", code="backend_missing")
-        if device == "cuda":
+        check_encoder_options(method, weights, pncc_weights)
+        if device == "cuda" and method != "encoder":
             raise BackendError("device 'cuda': fits run on the CPU; use device='auto'", code="device_missing")
         if ipd_mm is not None:
             check_range("ipd_mm", float(ipd_mm), 20, 120)
         self._limit = face_limit(faces)
-        self._stages, self._texture, self._texture_size, self._ipd_mm = stages, texture, texture_size, ipd_mm
+        self._texture, self._texture_size, self._ipd_mm = texture, texture_size, ipd_mm
         self.model = model if isinstance(model, MorphableModel) else load_model(model)
+        encoder = find_encoder(self.model, method=method, weights=weights, pncc_weights=pncc_weights,
+                               device=device if method == "encoder" else "cpu")
+        self._estimate = FaceEstimator(self.model, method=method, stages=stages, encoder=encoder)
         self._finder = FaceFinder(landmarker)
+        self._quick = FaceFinder(landmarker, use_mtcnn=False) if method == "encoder" and self._limit == 1 else None
 
     def __enter__(self) -> FaceReconstructor:
         return self
@@ -75,9 +94,16 @@ class FaceReconstructor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def method(self) -> str:
+        """What is done: "fit", "encoder", or "auto" where an encoder starts the fit."""
+        return self._estimate.method
+
     def close(self) -> None:
         """Release the detector; the instance cannot be used again."""
         self._finder.close()
+        if self._quick is not None:
+            self._quick.close()
 
     def __call__(self, image: Any, *, boxes: Sequence[Sequence[float]] | None = None) -> list[Reconstruction]:
         """Reconstruct the faces of one photo, largest first.
@@ -105,7 +131,7 @@ class FaceReconstructor:
         start = time.perf_counter()
         loaded = load_image(image)
         decoded = time.perf_counter()
-        found = choose_faces(self._finder, loaded.pixels, boxes=boxes, limit=self._limit)
+        found = self._find(loaded.pixels, boxes)
         timings = {"load": 1e3 * (decoded - start), "detect": 1e3 * (time.perf_counter() - decoded)}
         outcomes: list[Reconstruction | FaceReconError] = []
         for index, face in enumerate(found):
@@ -118,15 +144,23 @@ class FaceReconstructor:
                 outcomes.append(error)
         return outcomes
 
+    def _find(self, pixels: np.ndarray, boxes: Sequence[Sequence[float]] | None) -> list[DetectedFace | FaceReconError]:
+        if self._quick is not None and boxes is None:
+            found = self._quick.find(pixels)
+            if found and found[0].confidence >= CERTAIN and found[0].size >= QUICK_SHARE * max(pixels.shape[:2]):
+                return found[:1]
+        return choose_faces(self._finder, pixels, boxes=boxes, limit=self._limit)
+
     def _reconstruct(self, loaded: Any, face: DetectedFace, index: int, timings: dict[str, float]) -> Reconstruction:
         pixels = loaded.pixels
-        clock = _Clock(timings)
-        fit = self._fit(pixels, face, clock)
+        clock = Clock(timings)
+        fit = self._estimate(pixels, face, clock)
         model, parameters = self.model, fit.parameters
         with torch.no_grad():
             vertices = model.vertices(parameters.identity, parameters.expression)
             neutral = model.vertices(parameters.identity)
             landmarks = parameters.pose.project(model.landmarks("ibug68", parameters.identity, parameters.expression))
+        clock.lap("decode")
         texture = None
         if self._texture != "none":
             texture = bake_texture(model, parameters, pixels, size=self._texture_size)[0]
@@ -138,22 +172,8 @@ class FaceReconstructor:
             vertices=(vertices * scale).numpy(), neutral=(neutral * scale).numpy(), texture=texture, parameters=parameters,
             model=model, landmarks68=landmarks.numpy(), visibility=np.asarray(fit.visibility68), pose=pose, metric_scale=scale,
             box=np.asarray(face.box), confidence=face.confidence, image=loaded.path, image_size=loaded.size, face=index,
-            method="fit", fit={name: getattr(fit, name) for name in FIT_FIGURES},
+            method=self.method, fit={name: getattr(fit, name) for name in FIT_FIGURES},
             timings_ms=clock.laps, flags=tuple(dict.fromkeys((*loaded.flags, *face.flags, *fit.flags))))
-
-    def _fit(self, pixels: np.ndarray, face: DetectedFace, clock: _Clock) -> FitResult:
-        if face.points478 is not None:
-            points, scheme = _dense_points(self.model, face.points478)
-            fit = fit_landmarks(self.model, points, scheme=scheme)
-        elif face.points5 is not None:
-            fit = fit_landmarks(self.model, face.points5, scheme="five")
-        else:
-            raise FaceError("no landmarks found in the box; check that it holds one face", code="no_face")
-        clock.lap("landmarks")
-        if self._stages == "full":
-            fit = refine_photometric(self.model, pixels, fit)
-            clock.lap("photometric")
-        return fit
 
     def _metric_scale(self, fit: FitResult) -> float:
         if self._ipd_mm is None:
@@ -162,26 +182,6 @@ class FaceReconstructor:
         with torch.no_grad():
             points = self.model.landmarks("mediapipe478", parameters.identity, torch.zeros_like(parameters.expression))
         return float(self._ipd_mm) / float((points[IRIS_CENTRES[0]] - points[IRIS_CENTRES[1]]).norm())
-
-
-class _Clock:
-    """Milliseconds by stage, on top of those that all faces of a photo share."""
-
-    def __init__(self, shared: dict[str, float]) -> None:
-        self.laps = dict(shared)
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = 1e3 * (now - self._last)
-        self._last = now
-
-
-def _dense_points(model: MorphableModel, points478: np.ndarray) -> tuple[np.ndarray, str]:
-    """The landmarks that the model knows: all, or the 68 of them that stand for iBUG's."""
-    if "mediapipe478" in model.embeddings:
-        return points478, "mediapipe478"
-    return points478[list(IBUG68_TO_MEDIAPIPE478)], "ibug68"
 
 
 def reconstruct(image: Any, *, boxes: Sequence[Sequence[float]] | None = None, **options: Any) -> list[Reconstruction]:

@@ -1,0 +1,110 @@
+"""From a found face to its parameters: by a fit, by an encoder, or by a fit that begins where the encoder ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facerecon.detection import DetectedFace
+from facerecon.errors import FaceError, FaceReconError
+from facerecon.fitting import FitResult, fit_landmarks, judge_parameters, refine_photometric
+from facerecon.fitting.start import check_start
+from facerecon.morphable import FaceParameters, MorphableModel
+from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
+
+if TYPE_CHECKING:
+    from facerecon.mofa import EncoderPredictor
+
+METHODS = ("auto", "fit", "encoder")
+STAGES = ("full", "landmarks")
+# The encoder's answer was not a better start than none, or it gave none; the result is that of the fit alone.
+UNUSED = "encoder_unused"
+
+
+class Clock:
+    """Milliseconds by stage, on top of those that all faces of a photo share."""
+
+    def __init__(self, shared: dict[str, float]) -> None:
+        self.laps = dict(shared)
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a stage; one that comes twice is summed."""
+        now = time.perf_counter()
+        self.laps[name] = self.laps.get(name, 0.0) + 1e3 * (now - self._last)
+        self._last = now
+
+
+class FaceEstimator:
+    """Parameters of one face of a photo. Holds no state between faces; thread-safe.
+
+    Args:
+        model: the face model.
+        method: "fit", "encoder" or "auto".
+        stages: of a fit, "full", or "landmarks" without the photometric stage.
+        encoder: of the last two; without one, "auto" is "fit".
+
+    Attributes:
+        method: what is really done, as records name it.
+    """
+
+    def __init__(self, model: MorphableModel, *, method: str, stages: str = "full",
+                 encoder: EncoderPredictor | None = None) -> None:
+        self.model, self._stages, self._encoder = model, stages, encoder
+        self.method = "fit" if encoder is None else method
+
+    def __call__(self, pixels: np.ndarray, face: DetectedFace, clock: Clock) -> FitResult:
+        """The face's parameters, judged by its landmarks.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB, the upright photo.
+            face: where the face is.
+            clock: is told of the stages "encode" and "judge", or "encode", "landmarks" and "photometric".
+
+        Raises:
+            FaceError: `no_face` without landmarks. LandmarkError: of no face. FitError: `fit_failed`. ModelError:
+            `model_corrupt` when the encoder's numbers cannot be used, and there is nothing else to go by.
+        """
+        points, scheme = self._points(face)
+        if self.method == "encoder":
+            parameters = self._encode(pixels, face)
+            clock.lap("encode")
+            judged = judge_parameters(self.model, parameters, points, scheme=scheme)
+            clock.lap("judge")
+            return judged
+        start = None
+        if self.method == "auto":
+            start = self._start(pixels, face)
+            clock.lap("encode")
+        fit = fit_landmarks(self.model, points, scheme=scheme, start=start)
+        clock.lap("landmarks")
+        if self._stages == "full":
+            fit = refine_photometric(self.model, pixels, fit, guess=start)
+            clock.lap("photometric")
+        if self.method == "auto" and not fit.warm:
+            fit = fit.replace(flags=(*fit.flags, UNUSED))
+        return fit
+
+    def _start(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters | None:
+        try:
+            return check_start(self.model, self._encode(pixels, face))
+        except FaceReconError:
+            # Nothing is lost: the fit can do without, and the flag says that it did.
+            return None
+
+    def _encode(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters:
+        if face.points478 is None:
+            return self._encoder.predict(pixels, face.box).parameters
+        # Training crops are squares around 68 landmarks.
+        return self._encoder.predict(pixels, points=face.points478[list(IBUG68_TO_MEDIAPIPE478), :2]).parameters
+
+    def _points(self, face: DetectedFace) -> tuple[np.ndarray, str]:
+        if face.points478 is not None:
+            if "mediapipe478" in self.model.embeddings:
+                return face.points478, "mediapipe478"
+            return face.points478[list(IBUG68_TO_MEDIAPIPE478)], "ibug68"
+        if face.points5 is None:
+            raise FaceError("no landmarks found in the box; check that it holds one face", code="no_face")
+        return face.points5, "five"
