@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -48,7 +49,7 @@ class Job:
     @property
     def name(self) -> str:
         text = f"{self.row}-{self.acquisition}" if self.acquisition else self.row
-        return f"{text}-{self.samples or 'all'}-{self.seed}".replace(" ", "_").replace("/", "_")
+        return re.sub("[^A-Za-z0-9-]+", "_", f"{text}-{self.samples or 'all'}-{self.seed}")
 
 
 def rows() -> dict[str, dict]:
