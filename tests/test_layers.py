@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "facerecon"
 LAYERS = {
-    "errors": 0, "checks": 0, "assets": 0, "files": 0, "lazy": 0, "tensorfile": 0, "childprocess": 0,
+    "errors": 0, "checks": 0, "assets": 0, "files": 0, "lazy": 0, "tensorfile": 0, "networkfile": 0,
+    "childprocess": 0,
     "geometry": 1,
     "morphable": 2, "render": 2, "gmda": 2, "detection": 2, "export": 2, "data": 2, "metrics": 2,
     "alignment": 3, "pncc": 3, "mofa": 3, "fitting": 3,
@@ -23,6 +24,7 @@ LAYERS = {
 # Parts of one layer that may use each other, in this direction; every other pair of one layer is independent.
 SIDEWAYS = {("assets", "files"), ("assets", "errors"), ("files", "errors"), ("checks", "errors"), ("tensorfile", "errors"),
             ("childprocess", "errors"),
+            ("networkfile", "checks"), ("networkfile", "errors"), ("networkfile", "tensorfile"),
             ("tensorfile", "files"), ("detection", "data"),
             ("pipeline", "reconstruction"), ("reconstruction", "views"), ("synthesis", "views"), ("cli", "viz"), ("__main__", "cli"),
             ("training", "evaluation")}

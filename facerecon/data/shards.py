@@ -11,6 +11,9 @@ from pathlib import Path
 from facerecon.errors import DatasetError
 from facerecon.files import write_atomic
 
+# Lists the crops of an archive and their shards, one JSON object a line.
+INDEX_NAME = "faces.jsonl"
+
 
 def write_shard_tar(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes]]) -> Path:
     """Write named contents as one tar, whole or not at all, without times, owners or anything else of this machine.

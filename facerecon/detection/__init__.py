@@ -13,4 +13,6 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "approximate_yaw_deg": "five_points",
     "cut_square": "crop_rule",
     "find_landmarker": "landmarker_file",
+    "pose_to_crop": "crop_pose",
+    "pose_to_photo": "crop_pose",
 })

@@ -67,7 +67,7 @@ class TruthCodes:
 
         from facerecon.data.datasets import camera_from_zhu
         from facerecon.geometry import ScaledOrthographicPose
-        from facerecon.pncc import pose_to_crop
+        from facerecon.detection import pose_to_crop
         from facerecon.render import ambient_light
         from facerecon.views import PhotoView
 

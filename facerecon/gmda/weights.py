@@ -16,22 +16,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from facerecon.checks import check_choice
 from facerecon.errors import ArgumentError, ModelError
 from facerecon.gmda.autoencoder import Autoencoder, Decoder, Encoder
 from facerecon.gmda.baselines import PlainNetwork
 from facerecon.gmda.builder import build_from_config
 from facerecon.gmda.network import AdaptedNetwork
-from facerecon.tensorfile import content_sha256, read_tensors, write_tensors
+from facerecon.networkfile import read_network, write_network
 
 SCHEMA = 1
 KINDS = ("autoencoder", "encoder", "decoder", "adapted", "plain")
 HALVES = ("encoder", "decoder")
 Network = Autoencoder | Encoder | Decoder | AdaptedNetwork | PlainNetwork
-_LISTED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,23 +53,9 @@ def save_network(path: str | os.PathLike[str], network: Network, *, task: Mappin
         ModelError: `model_invalid` for weights that are not finite, or not within float16: the file there stays as it was.
         ArgumentError: for a header that is not plain JSON. PathError when the folder cannot be written.
     """
-    check_choice("tensor_type", tensor_type, ("float32", "float16"))
-    tensors = {}
-    for name, value in network.state_dict().items():
-        array = value.detach().cpu()
-        if array.is_floating_point():
-            half = tensor_type == "float16" and array.ndim > 1
-            array = array.to(torch.float16 if half else torch.float32)
-            if not bool(array.isfinite().all()):
-                raise ModelError(f"{path}: {name} has NaN or infinite weights{' as float16' if half else ''}; it is not saved")
-        tensors[name] = array.contiguous().numpy()
     header = {"schema": SCHEMA, "kind": network.config["network"], "config": dict(network.config), "task": dict(task or {}),
               "metadata": dict(metadata or {})}
-    try:
-        header["sha256"] = content_sha256(tensors, header)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"task, metadata: wanted plain JSON values ({error})") from error
-    return write_tensors(path, tensors, header)
+    return write_network(path, network, header, tensor_type=tensor_type, free="task, metadata")
 
 
 def save_halves(folder: str | os.PathLike[str], autoencoder: Autoencoder, **options: Any) -> tuple[Path, ...]:
@@ -93,22 +76,12 @@ def load_network(path: str | os.PathLike[str]) -> LoadedNetwork:
         return _join(path)
     skeletons: list[Network] = []
 
-    def check(header: dict, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-        network = _skeleton(header, path)
-        _check_tensors(network, found, path)
-        skeletons.append(network)
+    def build(header: dict) -> tuple[Network, str]:
+        skeletons.append(_skeleton(header, path))
+        return skeletons[0], f"its {header['kind']} network"
 
-    tensors, header = read_tensors(path, wanted="a facerecon weights file", check=check,
-                                   mend="import 3FabRec snapshots with `facerecon models import-3fabrec`")
-    expected = header.pop("sha256")
-    if content_sha256(tensors, header) != expected:
-        raise ModelError(f"{path}: the content does not agree with its checksum; copy the file again", code="model_corrupt")
-    state = {}
-    for name, array in tensors.items():
-        tensor = torch.from_numpy(array)
-        state[name] = tensor.float() if tensor.is_floating_point() else tensor
-        if not bool(state[name].isfinite().all()):
-            raise ModelError(f"{path}: {name} has NaN or infinite weights", code="model_corrupt")
+    state, header = read_network(path, build, wanted="a facerecon weights file",
+                                 mend="import 3FabRec snapshots with `facerecon models import-3fabrec`")
     network = skeletons[0]
     network.load_state_dict(state, assign=True)
     return LoadedNetwork(network.eval(), header)
@@ -149,20 +122,3 @@ def _skeleton(header: Any, path: Path) -> Network:
     # A configuration comes from outside: an entry of a wrong type is as wrong as one of a wrong value.
     except (ArgumentError, TypeError) as error:
         raise ModelError(f"{path}: the configuration cannot be built: {error}") from error
-
-
-def _check_tensors(network: Network, found: dict[str, tuple[str, tuple[int, ...]]], path: Path) -> None:
-    wanted = network.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is not wanted" for name in found if name not in wanted]
-    for name, value in wanted.items():
-        kind, shape = found.get(name, ("", tuple(value.shape)))
-        types = ("F32", "F16") if value.is_floating_point() else ("I64",)
-        if shape != tuple(value.shape):
-            wrong.append(f"{name}: wanted {tuple(value.shape)}, got {shape}")
-        elif name in found and kind not in types:
-            wrong.append(f"{name}: wanted {' or '.join(types)}, got {kind}")
-    if wrong:
-        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        raise ModelError(f"{path}: the tensors are not those of its {network.config['network']} network: "
-                         f"{'; '.join(wrong[:_LISTED])}{more}")

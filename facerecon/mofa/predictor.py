@@ -13,10 +13,9 @@ import torch
 from facerecon.checks import check_range, check_shape
 from facerecon.data import load_image
 from facerecon.data.limits import check_size
-from facerecon.detection import Crop, cut_square
+from facerecon.detection import Crop, cut_square, pose_to_photo
 from facerecon.detection.boxes import checked_box, points_box
 from facerecon.errors import ArgumentError, FaceError, LandmarkError, ModelError
-from facerecon.geometry.cameras import ScaledOrthographicPose
 from facerecon.gmda.device import choose_device
 from facerecon.mofa.code import FaceCode, read_code
 from facerecon.mofa.encoder import encoder_input
@@ -170,7 +169,7 @@ class EncoderPredictor:
         # A pinhole's picture of the points is its own; the pose only agrees with it around the anchor.
         camera = code.camera
         landmarks = camera.project(points.detach().cpu().float()[None])[0, :, :2].numpy()
-        parameters = parameters.replace(pose=_to_photo(parameters.pose, crop))
+        parameters = parameters.replace(pose=pose_to_photo(parameters.pose, crop))
         return EncoderResult(parameters, crop.to_image(landmarks), crop, code, pncc)
 
 
@@ -180,12 +179,6 @@ def _pixels(image: Any) -> np.ndarray:
         check_size(image.shape[1], image.shape[0])
         return image
     return load_image(image).pixels
-
-
-def _to_photo(pose: ScaledOrthographicPose, crop: Crop) -> ScaledOrthographicPose:
-    """A pose in crop px as a pose in photo px: the corners of the crop lie half a pixel outside its first pixel's centre."""
-    x, y = crop.centre
-    return pose.scaled_image(crop.side / crop.size).shifted(x + 0.5 - crop.side / 2, y + 0.5 - crop.side / 2)
 
 
 def _check_maps(pncc: CodeMaps, file: EncoderFile) -> None:

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from facerecon.checks import check_choice
 from facerecon.detection import CropRule
 from facerecon.errors import ArgumentError, ModelError
 from facerecon.mofa.encoder import FaceEncoder
 from facerecon.mofa.layout import CodeLayout
-from facerecon.tensorfile import content_sha256, read_tensors, write_tensors
+from facerecon.networkfile import read_network, write_network
 
 if TYPE_CHECKING:
     from facerecon.morphable import MorphableModel
@@ -36,7 +35,6 @@ _MODEL_KEYS = {"name": str, "topology_sha256": str, "sizes": list, "basis_sha256
 _CONFIG_KEYS = {"depth", "channels", "image_size"}
 # Rows of the bases that stand for all of them in the fingerprint.
 _EVERY = 97
-_LISTED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,25 +101,12 @@ def save_encoder(path: str | os.PathLike[str], encoder: FaceEncoder, facts: Enco
         ModelError: `model_invalid` for weights that are not finite, or not within float16: the file there stays as it was.
         ArgumentError: for metrics that are not plain JSON. PathError when the folder cannot be written.
     """
-    check_choice("tensor_type", tensor_type, ("float32", "float16"))
-    tensors = {}
-    for name, value in encoder.state_dict().items():
-        array = value.detach().cpu()
-        if array.is_floating_point():
-            array = array.to(torch.float16 if tensor_type == "float16" and array.ndim > 1 else torch.float32)
-            if not bool(array.isfinite().all()):
-                raise ModelError(f"{path}: {name} has NaN or infinite weights as {array.dtype}; it is not saved")
-        tensors[name] = array.contiguous().numpy()
     header = {"schema": SCHEMA, "kind": KIND, "layout": encoder.layout.to_dict(), "pncc": encoder.uses_pncc,
               "config": {"depth": encoder.depth, "channels": encoder.channels, "image_size": encoder.image_size},
               "model": {"name": facts.model, "topology_sha256": facts.topology_sha256, "sizes": list(facts.sizes),
                         "basis_sha256": facts.basis_sha256},
               "crop": facts.crop.to_dict(), "metrics": dict(facts.metrics)}
-    try:
-        header["sha256"] = content_sha256(tensors, header)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"metrics: wanted plain JSON values ({error})") from error
-    return write_tensors(path, tensors, header)
+    return write_network(path, encoder, header, tensor_type=tensor_type, free="metrics")
 
 
 def load_encoder(path: str | os.PathLike[str]) -> EncoderFile:
@@ -135,21 +120,11 @@ def load_encoder(path: str | os.PathLike[str]) -> EncoderFile:
     path = Path(path)
     made: list[EncoderFile] = []
 
-    def check(header: dict, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-        file = _read_header(header, path)
-        _check_tensors(file.encoder, found, path)
-        made.append(file)
+    def build(header: dict) -> tuple[FaceEncoder, str]:
+        made.append(_read_header(header, path))
+        return made[0].encoder, "its network"
 
-    tensors, header = read_tensors(path, wanted="a facerecon encoder file", check=check)
-    expected = header.pop("sha256")
-    if content_sha256(tensors, header) != expected:
-        raise ModelError(f"{path}: the content does not agree with its checksum; copy the file again", code="model_corrupt")
-    state = {}
-    for name, array in tensors.items():
-        value = torch.from_numpy(array)
-        state[name] = value.float() if value.is_floating_point() else value
-        if not bool(state[name].isfinite().all()):
-            raise ModelError(f"{path}: {name} has NaN or infinite weights", code="model_corrupt")
+    state, _ = read_network(path, build, wanted="a facerecon encoder file")
     # A network of its own rather than the skeleton: the constants that are not saved must be real too.
     skeleton = made[0].encoder
     encoder = FaceEncoder(layout=skeleton.layout, depth=skeleton.depth, channels=skeleton.channels,
@@ -197,20 +172,6 @@ def _check_keys(record: dict, wanted: Mapping[str, type], what: str, path: Path)
     for name, kind in wanted.items():
         if type(record[name]) is not kind:
             raise ModelError(f"{path}: {what}: wanted {name} as {kind.__name__}, got {record[name]!r}")
-
-
-def _check_tensors(encoder: FaceEncoder, found: dict[str, tuple[str, tuple[int, ...]]], path: Path) -> None:
-    wanted = encoder.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is not wanted" for name in found if name not in wanted]
-    for name, value in wanted.items():
-        kind, shape = found.get(name, ("", ()))
-        types = ("F32", "F16") if value.is_floating_point() else ("I64",)
-        if name in found and (shape != tuple(value.shape) or kind not in types):
-            wrong.append(f"{name}: wanted {value.dtype} {tuple(value.shape)}, got {kind} {shape}")
-    if wrong:
-        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        raise ModelError(f"{path}: the tensors are not those of its network: {'; '.join(wrong[:_LISTED])}{more}")
 
 
 def _fingerprint(model: MorphableModel) -> str:

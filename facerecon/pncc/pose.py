@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facerecon.checks import check_range, check_shape
-from facerecon.detection import Crop
+from facerecon.detection import pose_to_crop, pose_to_photo  # noqa: F401 - part of `facerecon.pncc`
 from facerecon.errors import FaceError, FitError
 from facerecon.geometry import ScaledOrthographicPose, procrustes
 from facerecon.pncc.correspondences import Correspondences
@@ -89,18 +89,6 @@ def recover_pose(matches: Correspondences, vertices: np.ndarray, *, seed: int = 
         if np.abs(rotation - before[0]).max() < 1e-7 and abs(scale / before[1] - 1) < 1e-7:
             break
     return _judged(every, matches.pixels, rotation, translation, scale)
-
-
-def pose_to_photo(pose: ScaledOrthographicPose, crop: Crop) -> ScaledOrthographicPose:
-    """A pose in the pixels of a crop without roll, as a pose in the pixels of its photo."""
-    x, y = crop.centre
-    return pose.scaled_image(crop.side / crop.size).shifted(x + 0.5 - crop.side / 2, y + 0.5 - crop.side / 2)
-
-
-def pose_to_crop(pose: ScaledOrthographicPose, crop: Crop) -> ScaledOrthographicPose:
-    """The inverse of `pose_to_photo`."""
-    x, y = crop.centre
-    return pose.shifted(crop.side / 2 - 0.5 - x, crop.side / 2 - 0.5 - y).scaled_image(crop.size / crop.side)
 
 
 def _tukey(away: np.ndarray, scale: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facerecon.data.blocks import KIND, SCHEMA, block_paths, block_stem, map_name, read_block, read_pictures
-from facerecon.data.shards import write_shard_tar
+from facerecon.data.shards import INDEX_NAME, write_shard_tar
 from facerecon.errors import ArgumentError, DatasetError, ModelError
 from facerecon.export.images import encode_image
 from facerecon.files import write_atomic
@@ -27,7 +27,6 @@ from facerecon.tensorfile import write_tensors
 if TYPE_CHECKING:
     from facerecon.morphable.model import MorphableModel
 
-INDEX_NAME = "faces.jsonl"
 PARAMETERS = ("identity", "expression", "albedo", "illumination", "rotation", "translation", "scale", "euler_deg")
 POINTS = ("points68", "visible68", "points478", "visible478")
 

@@ -12,7 +12,7 @@ from facerecon.geometry.cameras import ScaledOrthographicPose
 from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.morphable.model import MorphableModel
 from facerecon.morphable.parameters import FaceParameters
-from facerecon.pncc.pose import pose_to_crop
+from facerecon.detection import pose_to_crop
 from facerecon.synthesis.expressions import random_expression
 from facerecon.synthesis.lighting import soft_light, studio_light
 

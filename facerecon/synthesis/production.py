@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from facerecon.data.shards import INDEX_NAME
 from facerecon.errors import FaceReconError, PathError
 from facerecon.files import sweep_temporaries
 from facerecon.fitting.threads import one_thread
-from facerecon.synthesis.archive import INDEX_NAME, block_header, write_block
+from facerecon.synthesis.archive import block_header, write_block
 from facerecon.synthesis.sample import SyntheticFace
 from facerecon.synthesis.source import FaceSource
 

@@ -20,7 +20,7 @@ from facerecon.fitting.threads import one_thread
 from facerecon.geometry import ScaledOrthographicPose
 from facerecon.geometry.rotations import euler_deg_to_matrix_aflw, matrix_to_euler_deg_aflw
 from facerecon.morphable import FaceParameters, MorphableModel
-from facerecon.pncc import pose_to_crop
+from facerecon.detection import pose_to_crop
 from facerecon.render import sh_basis
 from facerecon.synthesis.heads import MARGIN
 from facerecon.synthesis.profile_head import HeadSurface, head_surface

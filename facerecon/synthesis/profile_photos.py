@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from facerecon.data import load_image
+from facerecon.data.shards import INDEX_NAME
 from facerecon.data.sources import read_file
 from facerecon.errors import DatasetError
 from facerecon.files import safe_stem
-from facerecon.synthesis.archive import INDEX_NAME
 from facerecon.synthesis.pictures import find_pictures
 
 

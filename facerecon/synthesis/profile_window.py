@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from facerecon.detection import Crop, cut_square
-from facerecon.geometry import ScaledOrthographicPose
 from facerecon.morphable import FaceParameters, MorphableModel
-from facerecon.pncc import pose_to_crop
+from facerecon.detection import pose_to_crop
 
 # Half the window's side, and the point of the head in its middle, which stays in place when the head turns: the axis of the
 # neck, at the height of the eyes. A crop at 90 degrees reaches 200 mm from it; the rest is room for the background to give way.

@@ -20,9 +20,9 @@ import numpy as np
 
 from facerecon.checks import check_range
 from facerecon.data import load_image
+from facerecon.data.shards import INDEX_NAME
 from facerecon.errors import ArgumentError, DatasetError, FaceReconError
 
-INDEX_NAME = "faces.jsonl"
 SCHEME = "ibug68"
 # Parts of a hundred: 20 test subjects, 8 to choose settings by, the others to learn from.
 TEST_SHARE, VALIDATION_SHARE = 20, 8

@@ -5,19 +5,25 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 
-@pytest.fixture(scope="session")
-def tiny():
-    """The module tiny.py of this folder."""
-    specification = importlib.util.spec_from_file_location("tiny", Path(__file__).parent / "tiny.py")
+def beside(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The module tiny.py of this folder."""
+    return beside("tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -46,11 +52,7 @@ def fit(tiny, monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def mofa_heads():
     """The module mofa_heads.py of this folder."""
-    specification = importlib.util.spec_from_file_location("mofa_heads", Path(__file__).parent / "mofa_heads.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
+    return beside("mofa_heads")
 
 
 @pytest.fixture(scope="session")
