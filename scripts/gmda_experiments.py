@@ -5,7 +5,7 @@
 
 FACES is a crop archive (`faces.jsonl` and its shards), AUTOENCODER the weights that `facerecon train autoencoder-cpu-128` wrote
 for it. Every run is one file in OUT, so that `run` may be killed and called again, and several parts may work side by side
-(set OMP_NUM_THREADS=1). Test people are those of `crops.split_of`; nothing here looks at them before the last line of a run.
+(set OMP_NUM_THREADS=1). Test people are those of `data.splits`; nothing here looks at them before the last line of a run.
 
 Samples are drawn by the seed from the training people, the same ones for every network, and those of 10 are among those of 50.
 Steps and rates were chosen on the validation people (`--validation` scores on them instead), never on the test people.

@@ -33,7 +33,7 @@ from PIL import Image
 from facerecon.detection.landmarker import Landmarker
 from facerecon.errors import LandmarkError
 from facerecon.fitting import fit_landmarks
-from facerecon.fitting.photometric import ColourSearch
+from facerecon.fitting.colour_search import ColourSearch
 from facerecon.fitting.region import face_region
 from facerecon.fitting.synthesis import SynthesisProblem
 from facerecon.geometry import vertex_normals

@@ -23,7 +23,7 @@ from facerecon.errors import FaceReconError
 from facerecon.export import write_image
 from facerecon.morphable import load_model
 from facerecon.synthesis.profile import YAW_LIMIT_DEG, profile_views
-from facerecon.synthesis.profile_jobs import fit_photo
+from facerecon.synthesis.photo_source import fit_photo
 from facerecon.synthesis.profile_photos import list_photos
 from facerecon.synthesis.sample import SyntheticFace
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +22,7 @@ EXIT_SOME_NOT_OK = 3
 
 def synthesise(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the archive; a stopped run goes on in it.")],
-    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many heads; with --profile, photos at "
-                                                                           "most.")] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many heads; of photos, at most.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything: picture i of a seed is always the same.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures, px.")] = 192,
     model: Annotated[str, typer.Option(help="open, or the path of a .facemodel.")] = "open",
@@ -31,16 +30,25 @@ def synthesise(
     backgrounds: Annotated[Path | None, typer.Option(help="Folder of pictures to show behind heads. Default: noise.")] = None,
     profile: Annotated[Path | None, typer.Option(help="Folder of photos, or a crop archive: turn the faces to larger yaw "
                                                             "instead of drawing heads.")] = None,
+    fitted: Annotated[Path | None, typer.Option(help="Folder of photos, or a crop archive: keep photos as they are, with "
+                                                     "the parameters of their fit, where that is good.")] = None,
+    stage: Annotated[str | None, typer.Option(help="How photos are fitted: landmarks; colours, albedo and light too (default "
+                                                   "with --fitted); or full, geometry by colours too (with --profile).")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="With --profile: at most so many views of a photo.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th photo.")] = 1,
+    people: Annotated[str, typer.Option(help="Take the photos of all, train, validation or test people.")] = "all",
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, one thread each.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Make training pictures with exact ground truth: heads of a face model, or photos turned aside.
+    """Make training pictures with known parameters: heads of a face model, photos turned aside, or photos with their fit.
 
     facerecon synthesise -n 20000 -o heads --seed 1 --workers 2
 
     facerecon synthesise -n 5000 -o heads --backgrounds photos --maps pncc,depth,normals
 
     facerecon synthesise --profile photos -o turned
+
+    facerecon synthesise --fitted photos -o fitted
 
     The folder holds shards of JPEG, maps and parameters, and faces.jsonl; `facerecon train` reads it. The same command goes on
     where it was stopped or killed.
@@ -49,7 +57,11 @@ def synthesise(
 
     chosen = tuple(name.strip() for name in maps.split(",") if name.strip())
     chosen = () if chosen == ("none",) else tuple(check_choice("--maps", name, MAPS) for name in dict.fromkeys(chosen))
-    options = _options(count, seed, size, model, chosen, backgrounds, profile)
+    shared = {"count": count, "seed": seed, "size": size, "maps": chosen,
+              # Workers may start in another folder than the one that relative paths are meant in.
+              "model": model if model == "open" else str(Path(model).absolute())}
+    photos = {"stage": stage, "views": views, "every": every, "people": people}
+    options = _options(shared, photos, backgrounds, profile, fitted)
     total, dropped = _fill(output, options, workers=workers, quiet=quiet)
     if not quiet:
         print(f"written to {output}: {total} faces{f', {dropped} photos gave none' if dropped else ''}")
@@ -57,22 +69,31 @@ def synthesise(
         raise typer.Exit(EXIT_SOME_NOT_OK)
 
 
-def _options(count: int | None, seed: int, size: int, model: str, maps: tuple[str, ...], backgrounds: Path | None,
-             profile: Path | None) -> SourceOptions:
-    # Workers may start in another folder than the one that relative paths are meant in.
-    model = model if model == "open" else str(Path(model).absolute())
+def _options(shared: dict[str, Any], photos: dict[str, Any], backgrounds: Path | None, profile: Path | None,
+             fitted: Path | None) -> SourceOptions:
+    given = [name for name, value in photos.items() if value not in (None, 1, "all")]
+    if profile is None and fitted is None:
+        if given:
+            raise ArgumentError(f"--{given[0]}: heads are not photos; give --profile or --fitted, or leave it out")
+        from facerecon.synthesis.source import HeadOptions
+
+        if shared["count"] is None:
+            raise ArgumentError("wanted -n, how many heads, or --profile or --fitted, a folder of photos")
+        return HeadOptions(**shared, backgrounds=None if backgrounds is None else str(backgrounds.absolute()))
+    if profile is not None and fitted is not None:
+        raise ArgumentError("--profile and --fitted: wanted one of them; make an archive of each")
+    if backgrounds is not None:
+        raise ArgumentError("--backgrounds: a photo has its own background; leave it out")
+    chosen = {name: value for name, value in photos.items() if value is not None}
     if profile is not None:
-        if backgrounds is not None:
-            raise ArgumentError("--backgrounds: a photo has its own background; leave it out with --profile")
         from facerecon.synthesis.profile_jobs import ProfileOptions
 
-        return ProfileOptions(str(profile.absolute()), count=count, seed=seed, size=size, model=model, maps=maps)
-    from facerecon.synthesis.source import HeadOptions
+        return ProfileOptions(folder=str(profile.absolute()), **shared, **chosen)
+    if "views" in chosen:
+        raise ArgumentError("--views: a fitted photo is one view; leave it out with --fitted")
+    from facerecon.synthesis.fitted import FittedOptions
 
-    if count is None:
-        raise ArgumentError("wanted -n, how many heads, or --profile, a folder of photos")
-    return HeadOptions(count, seed=seed, size=size, model=model, maps=maps,
-                       backgrounds=None if backgrounds is None else str(backgrounds.absolute()))
+    return FittedOptions(folder=str(fitted.absolute()), **shared, **chosen)
 
 
 def _fill(folder: Path, options: SourceOptions, *, workers: int, quiet: bool) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Faces with exact ground truth, in archives that training reads: heads drawn as photos, and photos turned aside."""
+"""Faces with exact ground truth, in archives that training reads: heads, photos turned aside, photos with their fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "SyntheticFace": "sample",
     "SyntheticFaces": "archive",
     "read_archive": "archive",
+    "FittedOptions": "fitted",
     "ProfileOptions": "profile_jobs",
     "Refused": "profile_jobs",
     "profile_folder": "profile_jobs",

@@ -40,7 +40,8 @@ class SyntheticFaces:
         names, subjects: as in `SyntheticFace`.
         truth: identity (N, K), expression (N, E), albedo (N, A), illumination (N, 9, 3), rotation (N, 3, 3), translation (N, 2)
             px, scale (N,) px/mm, euler_deg (N, 3) pitch, yaw, roll of AFLW2000-3D, points68 (N, 68, 2) and points478
-            (N, 478, 2) px, all float32; visible68 (N, 68) and visible478 (N, 478) uint8.
+            (N, 478, 2) px, all float32, albedo and illumination NaN where they are not known; visible68 (N, 68) and visible478
+            (N, 478) uint8.
         pncc: (N, 128, 128, 3) uint8, or None where the archive has none.
         header: of the first block: `about` (source, options, seed, model with its topology hash), `depth` (its code), and more.
     """
@@ -172,6 +173,10 @@ def _tensors(faces: Sequence[SyntheticFace]) -> dict[str, np.ndarray]:
     drawn = [face.parameters for face in faces]
     arrays = {name: rows([getattr(one, name) for one in drawn], np.float32)
               for name in ("identity", "expression", "albedo", "illumination")}
+    for name in ("albedo", "illumination"):
+        for row, face in zip(arrays[name], faces):
+            if not face.colours_known:
+                row[...] = np.nan
     arrays |= {name: rows([getattr(one.pose, name) for one in drawn], np.float32)
                for name in ("rotation", "translation", "scale")}
     angles = [np.asarray([float(angle) for angle in matrix_to_euler_deg_aflw(one.pose.rotation)]) for one in drawn]

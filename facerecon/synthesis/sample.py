@@ -37,6 +37,8 @@ class SyntheticFace:
             background 0; "depth" (S, S) uint16, see `DEPTH_RANGE`, 0 background; "normals" (S, S, 3) uint8, 127.5 (n + 1) in
             the frame x right, y up, z toward the viewer, background 0. They show the head without what is before it.
         quality: of the JPEG file that the archive keeps, 1 to 100.
+        colours_known: False where albedo and light are nobody's, as those of a fit to landmarks alone: an archive keeps NaN, so
+            that nothing learns them.
 
     Raises:
         ArgumentError: shapes, dtypes or sizes that do not belong together.
@@ -52,6 +54,7 @@ class SyntheticFace:
     visible478: np.ndarray
     maps: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     quality: int = 95
+    colours_known: bool = True
 
     def __post_init__(self) -> None:
         size = check_shape("image", self.image, ("S", "S", 3)).shape[0]

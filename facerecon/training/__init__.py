@@ -8,7 +8,6 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "Crops": "crops",
     "load_crops": "crops",
     "make_crops": "crops",
-    "split_of": "crops",
     "subject_split": "crops",
     "Augmentation": "augment",
     "augment": "augment",

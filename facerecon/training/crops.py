@@ -21,12 +21,10 @@ import numpy as np
 from facerecon.checks import check_range
 from facerecon.data import load_image
 from facerecon.data.shards import INDEX_NAME
+from facerecon.data.splits import SPLITS, split_of
 from facerecon.errors import ArgumentError, DatasetError, FaceReconError
 
 SCHEME = "ibug68"
-# Parts of a hundred: 20 test subjects, 8 to choose settings by, the others to learn from.
-TEST_SHARE, VALIDATION_SHARE = 20, 8
-SPLITS = ("train", "validation", "test")
 
 
 class CropRow(NamedTuple):
@@ -133,12 +131,6 @@ def load_crops(path: str | os.PathLike[str], *, size: int = 128, only_labelled: 
     if not names:
         raise DatasetError(f"{folder}: wanted at least one face crop, found none", code="dataset_missing")
     return make_crops(np.stack(images), names, subjects, np.stack(points))
-
-
-def split_of(subject: str) -> str:
-    """Which split a person belongs to: "train", "validation" or "test", by a hash of the name, so that it never changes."""
-    place = int(hashlib.sha256(subject.encode()).hexdigest(), 16) % 100
-    return "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
 
 
 def subject_split(crops: Crops, split: str) -> np.ndarray:

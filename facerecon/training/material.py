@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from facerecon.alignment import load_scheme
+from facerecon.data.splits import split_of
 from facerecon.errors import ArgumentError, DatasetError
 from facerecon.pncc import PnccPairs, load_pairs
 from facerecon.training.augment import Augmentation
 from facerecon.training.batches import Batches, EvaluationBatches, Target, generator_of, map_targets, point_targets
-from facerecon.training.crops import Crops, load_crops, split_of, subject_split
+from facerecon.training.crops import Crops, load_crops, subject_split
 from facerecon.training.mofa_material import MofaMaterial, load_mofa_material
 from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import LandmarkRecipe, Recipe
@@ -81,7 +82,7 @@ def load_material(recipe: Recipe, path: str | os.PathLike[str] | Sequence[str | 
     """Read what a recipe trains on: a crop archive or a folder of crops; for PNCC a folder of pairs; for MoFA one or several
     folders of any of these, of photos or of synthetic faces, see `load_mofa_material`.
 
-    People are split by `crops.split_of`; those of the test split are in neither part. The recipe's number of samples is drawn
+    People are split by `data.splits`; those of the test split are in neither part. The recipe's number of samples is drawn
     from the training split with the seed.
 
     Raises:

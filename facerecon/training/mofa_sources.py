@@ -12,13 +12,14 @@ import torch
 
 from facerecon.data import load_image
 from facerecon.data.blocks import block_paths, read_block, read_pictures
+from facerecon.data.splits import split_of
 from facerecon.errors import ArgumentError, DatasetError, FaceReconError, ModelError
 from facerecon.pncc import load_pairs
 from facerecon.pncc.pairs import PATTERN as PAIRS
 from facerecon.pncc.task import PnccTask
 from facerecon.synthesis import read_archive
 from facerecon.training.batches import generator_of
-from facerecon.training.crops import CropRow, crop_members, crop_rows, split_of
+from facerecon.training.crops import CropRow, crop_members, crop_rows
 from facerecon.training.mofa_codes import CodeFolder
 from facerecon.training.mofa_landmarks import FoundLandmarks
 from facerecon.training.mofa_samples import PARAMETERS, MofaSamples, SampleList
@@ -63,7 +64,7 @@ class SourceOptions:
 def read_source(path: Path, options: SourceOptions) -> tuple[MofaSamples, MofaSamples]:
     """The samples to learn from and those to validate on, of a folder of any of the four kinds.
 
-    People are split by `crops.split_of`; those of the test split are in neither part, those whom nobody named are learnt from.
+    People are split by `data.splits`; those of the test split are in neither part, those whom nobody named are learnt from.
 
     Raises:
         DatasetError: `dataset_missing`, `dataset_invalid`. ModelError: parameters or codes of another face model. Others as of

@@ -38,7 +38,9 @@ def test_an_archive_is_written_and_grows(tmp_path):
 
 @pytest.mark.parametrize("words", [
     [], ["-n", 0], ["-n", 2, "--size", 8], ["-n", 2, "--maps", "albedo"], ["-n", 2, "--model", "nowhere.facemodel"],
-    ["-n", 2, "--backgrounds", "nowhere"], ["--profile", "nowhere"], ["--profile", "nowhere", "--backgrounds", "nowhere"]])
+    ["-n", 2, "--backgrounds", "nowhere"], ["--profile", "nowhere"], ["--profile", "nowhere", "--backgrounds", "nowhere"],
+    ["--fitted", "nowhere"], ["-n", 2, "--people", "test"], ["-n", 2, "--stage", "full"], ["--fitted", "x", "--profile", "x"],
+    ["--fitted", "x", "--views", 2], ["--fitted", "x", "--people", "friends"]])
 def test_wrong_usage_writes_nothing(tmp_path, words):
     done = call(*words, "-o", tmp_path / "out")
     assert done.exit_code == 2 and not (tmp_path / "out").exists()
@@ -60,3 +62,13 @@ def test_photos_are_turned_and_the_others_named(tmp_path, portraits):
     assert done.exit_code == 3 and "1 photos gave none" in done.output and f"{len(read)} faces" in done.output
     assert read.header["dropped"] == [{"item": 0, "code": "image_format"}]
     assert len(set(read.subjects)) == 1 and len(read) > 3 and abs(read.truth["euler_deg"][:, 1]).max() > 60
+
+
+def test_photos_are_kept_with_their_fit(tmp_path, portraits):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    portraits[0].save(photos / "somebody.png")
+    done = call("--fitted", photos, "-o", tmp_path / "out", "--size", 64, "--maps", "none", "--stage", "landmarks")
+    read = read_archive(tmp_path / "out")
+    assert done.exit_code == 0 and len(read) == 1 and read.header["about"]["source"] == "fitted"
+    assert abs(read.truth["euler_deg"][0]).max() < 30 and read.header["about"]["stage"] == "landmarks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -56,7 +57,7 @@ def write_archive(folder: Path, crops: dict[str, bytes], *, subject: str | None 
 
 
 def test_refused_photos_do_not_stop_the_folder(folder, model):
-    found = list(profile_folder(folder, model=model, yaws_deg=(30.0, 60.0), size=64, refine=False, maps=("pncc",)))
+    found = list(profile_folder(folder, model=model, yaws_deg=(30.0, 60.0), size=64, stage="landmarks", maps=("pncc",)))
     kinds = [type(one) for one in found]
     assert kinds == [Refused, SyntheticFace, SyntheticFace, Refused]
     assert (found[0].name, found[0].code) == ("000000_a_cut", "image_truncated")
@@ -98,7 +99,7 @@ def test_a_folder_without_photos_is_refused(tmp_path):
 def test_a_source_makes_any_photo_alone(tmp_path, portrait, model):
     """The contract of a source: items in any order, and `about` says what they depend on but not how many."""
     write_archive(tmp_path, {"one.jpg": portrait, "two.jpg": portrait})
-    options = ProfileOptions(tmp_path, step_deg=60, limit_deg=60, size=64, refine=False, maps=())
+    options = ProfileOptions(folder=tmp_path, step_deg=60, limit_deg=60, size=64, stage="landmarks", maps=())
     with ProfileSource(options, model=model) as source:
         assert len(source) == 2
         second = source.make(1)
@@ -108,8 +109,8 @@ def test_a_source_makes_any_photo_alone(tmp_path, portrait, model):
         about = source.about
     assert json.loads(json.dumps(about)) == about and about["step_deg"] == 60.0
     shutil.copytree(tmp_path, tmp_path / "copy")
-    with ProfileSource(ProfileOptions(tmp_path / "copy", count=1, step_deg=60, limit_deg=60, size=64, refine=False, maps=()),
-                       model=model) as other:
+    other_options = dataclasses.replace(options, folder=tmp_path / "copy", count=1)
+    with ProfileSource(other_options, model=model) as other:
         assert len(other) == 1 and other.about == about
         with pytest.raises(IndexError):
             other.make(1)
@@ -117,7 +118,7 @@ def test_a_source_makes_any_photo_alone(tmp_path, portrait, model):
 
 def test_a_face_without_dense_landmarks_is_refused(model, portrait):
     from facerecon.detection import DetectedFace
-    from facerecon.synthesis.profile_jobs import fit_photo
+    from facerecon.synthesis.photo_source import fit_photo
 
     class Finder:
         def find(self, _):
@@ -132,7 +133,7 @@ def test_options_are_checked(tmp_path):
     for wrong in ({"size": 8}, {"seed": -1}, {"step_deg": 0.0}, {"limit_deg": 120.0}, {"maps": ("albedo",)}, {"every": 0},
                   {"count": 0}):
         with pytest.raises(ArgumentError):
-            ProfileOptions(tmp_path, **wrong)
+            ProfileOptions(folder=tmp_path, **wrong)
     with pytest.raises(ArgumentError, match="yaws_deg"):
         profile_folder(tmp_path, yaws_deg=(100.0,))
 
@@ -140,6 +141,6 @@ def test_options_are_checked(tmp_path):
 def test_the_photo_is_the_users_and_stays_as_it_is(folder, model):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     threads = torch.get_num_threads()
-    list(profile_folder(folder, model=model, yaws_deg=(), size=64, refine=False))
+    list(profile_folder(folder, model=model, yaws_deg=(), size=64, stage="landmarks"))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert torch.get_num_threads() == threads

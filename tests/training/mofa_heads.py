@@ -12,7 +12,7 @@ from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.mofa import CodeLayout, FaceCode, FaceDecoder
 from facerecon.morphable import load_model
 from facerecon.render import ambient_light, render_pncc
-from facerecon.training.crops import split_of
+from facerecon.data.splits import split_of
 from facerecon.training.mofa_samples import MofaSamples, SampleList
 
 SIZE = 144

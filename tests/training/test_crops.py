@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from facerecon.errors import ArgumentError, DatasetError
-from facerecon.training.crops import SPLITS, load_crops, make_crops, split_of, subject_split
+from facerecon.data.splits import SPLITS, split_of
+from facerecon.training.crops import load_crops, make_crops, subject_split
 
 
 def encoded(value: int, size: int = 48) -> bytes:

@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from facerecon.mofa import load_encoder
-from facerecon.training.crops import split_of
+from facerecon.data.splits import split_of
 
 SHORT = ("steps=2", "batch_size=4", "pictures_every=0", "unlabelled=keep")
 

@@ -15,7 +15,7 @@ from facerecon.files import write_atomic
 from facerecon.pncc import make_pairs, shard_path, write_shard
 from facerecon.pncc.code import code_box
 from facerecon.training import load_recipe
-from facerecon.training.crops import split_of
+from facerecon.data.splits import split_of
 from facerecon.training.mofa_codes import CodeFolder, with_predicted_codes
 from facerecon.training.mofa_landmarks import FoundLandmarks
 from facerecon.training.mofa_material import load_mofa_material, shares_of, split_share

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from facerecon.alignment import LandmarkPredictor
 from facerecon.gmda import load_network
 from facerecon.pncc import PnccPredictor
-from facerecon.training import recipe_names, split_of
+from facerecon.data.splits import split_of
+from facerecon.training import recipe_names
 
 
 @pytest.fixture
