@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from facerecon.data import load_image
+from facerecon.data.crop_index import read_crop_index
 from facerecon.data.shards import INDEX_NAME
-from facerecon.data.sources import read_file
 from facerecon.errors import DatasetError
 from facerecon.files import safe_stem
 from facerecon.synthesis.pictures import find_pictures
@@ -81,16 +81,7 @@ def _stem(name: str) -> str:
 
 
 def _archive(root: Path) -> list[Photo]:
-    rows = []
-    for number, line in enumerate(read_file(root / INDEX_NAME).decode("utf-8", errors="replace").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            name, shard, subject = str(row["name"]), str(row["shard"]), row.get("subject")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError(f"{root / INDEX_NAME}: line {number}: wanted an object with name and shard: {error}") from error
-        if Path(shard).name != shard:
-            raise DatasetError(f"{root / INDEX_NAME}: line {number}: wanted a shard of this folder, got {shard!r}")
-        rows.append((name, shard, None if subject is None else str(subject)))
+    rows = [row[:3] for row in read_crop_index(root)]
     places = {shard: _places(root / shard) for shard in dict.fromkeys(shard for _, shard, _ in rows)}
     photos = []
     for name, shard, subject in rows:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +18,8 @@ import numpy as np
 
 from facerecon.checks import check_range
 from facerecon.data import load_image
-from facerecon.data.shards import INDEX_NAME
+from facerecon.data.crop_index import read_crop_index
+from facerecon.data.shards import INDEX_NAME, read_shard_tar
 from facerecon.data.splits import SPLITS, split_of
 from facerecon.errors import ArgumentError, DatasetError, FaceReconError
 
@@ -152,18 +151,7 @@ def crop_rows(folder: Path) -> list[CropRow]:
         from facerecon.data.datasets import read_folder
 
         return [CropRow(sample.name, Path(sample.image), None, None) for sample in read_folder(folder)]
-    rows = []
-    for number, line in enumerate((folder / INDEX_NAME).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            labels = row.get("points68")
-            labels = None if labels is None else np.asarray(labels, np.float64).reshape(68, 2)
-            rows.append(CropRow(str(row["name"]), str(row["shard"]), row.get("subject"), labels))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{folder / INDEX_NAME}: line {number}: wanted name, shard and 68 points or none: {error}") from error
-        if Path(rows[-1].place).name != rows[-1].place:
-            raise DatasetError(f"{folder / INDEX_NAME}: wanted the plain name of a shard in the folder, got {rows[-1].place!r}")
-    return rows
+    return [CropRow(*row) for row in read_crop_index(folder)]
 
 
 def crop_members(folder: Path, rows: list[CropRow]) -> Iterator[tuple[CropRow, bytes | Path]]:
@@ -179,12 +167,5 @@ def crop_members(folder: Path, rows: list[CropRow]) -> Iterator[tuple[CropRow, b
         else:
             wanted.setdefault(row.place, {})[row.name] = row
     for shard, members in wanted.items():
-        try:
-            with tarfile.open(folder / shard) as content:
-                for member in content:
-                    if member.isfile() and member.name in members:
-                        yield members.pop(member.name), content.extractfile(member).read()
-        except (OSError, tarfile.TarError) as error:
-            raise DatasetError(f"{folder / shard}: wanted a tar archive of crops: {error}") from error
-        if members:
-            raise DatasetError(f"{folder / shard}: {len(members)} crops of the index are not in it, {next(iter(members))} for one")
+        for name, content in read_shard_tar(folder / shard, list(members)):
+            yield members[name], content

@@ -63,7 +63,7 @@ def test_a_folder_of_images_has_no_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("row", "text"), [
-    ({"name": "zz.png", "shard": "faces-00.tar"}, "not in it"),
+    ({"name": "zz.png", "shard": "faces-00.tar"}, "members are missing"),
     ({"name": "a.png", "shard": "../faces-00.tar"}, "plain name"),
     ({"name": "a.png"}, "line 1"),
     ({"name": "a.png", "shard": "faces-00.tar", "points68": [[1, 2]]}, "line 1"),
