@@ -36,7 +36,7 @@ def synthesise(
                                                    "with --fitted); or full, geometry by colours too (with --profile).")] = None,
     views: Annotated[int | None, typer.Option(min=1, help="With --profile: at most so many views of a photo.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photo.")] = 1,
-    people: Annotated[str, typer.Option(help="Take the photos of all, train, validation or test people.")] = "all",
+    people: Annotated[str, typer.Option(help="Take the photos of all, or of the train,validation or test people.")] = "all",
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, one thread each.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:

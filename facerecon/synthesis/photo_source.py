@@ -95,8 +95,8 @@ class PhotoOptions(FitRule):
         model: "open" or the path of a .facemodel.
         maps: of "pncc", "depth", "normals".
         every: take every n-th photo.
-        people: "all", or those of one split, see `data.splits`; a photo of an unnamed person goes by its own name, and is
-            never in "test", since nobody knows in which other photos that person is.
+        people: "all", or those of some splits, "train,validation", see `data.splits`; a photo of an unnamed person goes by its
+            own name, and is never in "test", since nobody knows in which other photos that person is.
     """
 
     folder: str | os.PathLike[str]
@@ -115,7 +115,8 @@ class PhotoOptions(FitRule):
             check_whole(name, value, *limits)
         for name in self.maps:
             check_choice("maps", name, MAPS)
-        check_choice("people", self.people, PEOPLE)
+        for name in self.people.split(","):
+            check_choice("people", name, PEOPLE)
 
 
 class PhotoSource:
@@ -133,8 +134,9 @@ class PhotoSource:
     def __init__(self, options: PhotoOptions, about: dict[str, Any], *, model: MorphableModel | None = None) -> None:
         self._options = options
         photos, listing = list_photos(options.folder)
-        self.photos: tuple[Photo, ...] = tuple(photo for photo in photos if options.people in ("all", _split(photo)))
-        self.photos = self.photos[::options.every][:options.count]
+        people = set(options.people.split(","))
+        chosen = [photo for photo in photos if people & {"all", _split(photo)}]
+        self.photos: tuple[Photo, ...] = tuple(chosen[::options.every][:options.count])
         if not self.photos:
             raise DatasetError(f"{options.folder}: wanted photos of people={options.people!r}, found none",
                                code="dataset_missing")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +130,24 @@ def load_crops(path: str | os.PathLike[str], *, size: int = 128, only_labelled: 
     if not names:
         raise DatasetError(f"{folder}: wanted at least one face crop, found none", code="dataset_missing")
     return make_crops(np.stack(images), names, subjects, np.stack(points))
+
+
+def join_crops(parts: Sequence[Crops]) -> Crops:
+    """The crops of several sources one after the other; names that two of them have get the number of their source before them.
+
+    Raises:
+        ArgumentError: sources of different sizes or landmark schemes.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if len({(part.size, part.scheme) for part in parts}) != 1:
+        raise ArgumentError(f"crops: wanted one size and landmark scheme, got {[(part.size, part.scheme) for part in parts]}",
+                            code="shape_invalid")
+    names = [name for part in parts for name in part.names]
+    if len(set(names)) < len(names):
+        names = [f"{number}/{name}" for number, part in enumerate(parts) for name in part.names]
+    return make_crops(np.concatenate([part.images for part in parts]), names, [one for part in parts for one in part.subjects],
+                      np.concatenate([part.points for part in parts]), scheme=parts[0].scheme)
 
 
 def subject_split(crops: Crops, split: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from facerecon.errors import ArgumentError, DatasetError
 from facerecon.pncc import PnccPairs, load_pairs
 from facerecon.training.augment import Augmentation
 from facerecon.training.batches import Batches, EvaluationBatches, Target, generator_of, map_targets, point_targets
-from facerecon.training.crops import Crops, load_crops, subject_split
+from facerecon.training.crops import Crops, join_crops, load_crops, subject_split
 from facerecon.training.mofa_material import MofaMaterial, load_mofa_material
 from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import LandmarkRecipe, Recipe
@@ -79,8 +79,8 @@ class Material:
 
 def load_material(recipe: Recipe, path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, seed: int = 0,
                   licence: str = "not stated", cache: str | os.PathLike[str] | None = None) -> Material | MofaMaterial:
-    """Read what a recipe trains on: a crop archive or a folder of crops; for PNCC a folder of pairs; for MoFA one or several
-    folders of any of these, of photos or of synthetic faces, see `load_mofa_material`.
+    """Read what a recipe trains on: crop archives or folders of crops; for PNCC a folder of pairs; for MoFA folders of any of
+    these, of photos or of synthetic faces, see `load_mofa_material`. Archives of synthetic faces are crop archives too.
 
     People are split by `data.splits`; those of the test split are in neither part. The recipe's number of samples is drawn
     from the training split with the seed.
@@ -91,18 +91,18 @@ def load_material(recipe: Recipe, path: str | os.PathLike[str] | Sequence[str | 
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if isinstance(recipe, MofaRecipe):
         return load_mofa_material(recipe, paths, seed=seed, licence=licence, cache=cache)
-    if len(paths) != 1:
-        raise ArgumentError(f"data: wanted one folder for {recipe.name or recipe.task}, got {len(paths)}; mofa alone mixes sources")
-    path = paths[0]
     if recipe.task == "pncc":
-        pairs = load_pairs(path)
+        if len(paths) != 1:
+            raise ArgumentError(f"data: wanted one folder with all pairs below it for {recipe.name or 'pncc'}, got {len(paths)}")
+        pairs = load_pairs(paths[0])
         splits = np.array(["train" if subject is None else split_of(subject) for subject in pairs.subjects])
         training, validation = pairs.take(splits == "train"), pairs.take(splits == "validation")
     else:
-        crops = load_crops(path, size=recipe.crop_size or recipe.image_size, only_labelled=recipe.task == "landmarks")
+        crops = join_crops([load_crops(one, size=recipe.crop_size or recipe.image_size,
+                                       only_labelled=recipe.task == "landmarks") for one in paths])
         training, validation = (crops.take(subject_split(crops, name)) for name in ("train", "validation"))
         if recipe.task == "autoencoder" and len(validation) > MOST_UNLABELLED_VALIDATION:
             validation = validation.take(np.linspace(0, len(validation) - 1, MOST_UNLABELLED_VALIDATION).astype(int))
     if not len(training):
-        raise DatasetError(f"{path}: wanted samples of people in the training split, got none", code="dataset_missing")
+        raise DatasetError(f"{paths[0]}: wanted samples of people in the training split, got none", code="dataset_missing")
     return Material(training, validation if len(validation) else None, licence=licence).subset(recipe.samples, seed)

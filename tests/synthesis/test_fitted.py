@@ -114,6 +114,8 @@ def test_people_are_those_of_one_split(tmp_path, model):
     wanted = {name.removesuffix(".png") for name, person in zip(names, people) if person and split_of(person) == "test"}
     assert taken["test"] == wanted and wanted
     assert sum(map(len, taken.values())) == len(people) == len(set().union(*taken.values()))
+    with PhotoSource(PhotoOptions(folder=tmp_path, people="train,validation"), {}, model=model) as source:
+        assert {photo.name for photo in source.photos} == taken["train"] | taken["validation"]
     with pytest.raises(DatasetError) as error:
         PhotoSource(PhotoOptions(folder=_unnamed(tmp_path / "unnamed", picture), people="test"), {}, model=model)
     assert error.value.code == "dataset_missing"

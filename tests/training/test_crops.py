@@ -12,7 +12,7 @@ from PIL import Image
 
 from facerecon.errors import ArgumentError, DatasetError
 from facerecon.data.splits import SPLITS, split_of
-from facerecon.training.crops import load_crops, make_crops, subject_split
+from facerecon.training.crops import join_crops, load_crops, make_crops, subject_split
 
 
 def encoded(value: int, size: int = 48) -> bytes:
@@ -109,3 +109,17 @@ def test_the_hash_sees_pixels_names_and_labels():
     with pytest.raises(ArgumentError):
         make_crops(images, ["a"])
     assert base.take(np.array([False, True])).names == ("b",)
+
+
+def test_sources_are_joined_in_order_and_names_stay_unique(archive):
+    one = load_crops(archive, size=24)
+    two = one.take(np.array([2, 0]))
+    assert join_crops([one]) is one
+    both = join_crops([one, two])
+    assert both.names == tuple(f"0/{name}" for name in one.names) + tuple(f"1/{name}" for name in two.names)
+    assert np.array_equal(both.images[3:], two.images) and both.subjects[:3] == one.subjects
+    assert np.array_equal(both.points[3:], two.points, equal_nan=True)
+    other = make_crops(two.images, ["x", "y"], two.subjects, two.points, scheme=two.scheme)
+    assert join_crops([one, other]).names == (*one.names, "x", "y")
+    with pytest.raises(ArgumentError, match="size"):
+        join_crops([one, load_crops(archive, size=32)])

@@ -71,7 +71,7 @@ def test_codes_come_with_the_archive(command, folders, tmp_path):
     (("mofa-smoke", "--data", "none"), "dataset_missing"),
     (("mofa-smoke", "--data", "a=0.7", "--data", "b=0.7"), "add up to 1"),
     (("mofa-smoke", "--data", "a=7"), "share: wanted a number"),
-    (("landmarks-smoke", "--data", "a", "--data", "b"), "mofa alone mixes sources")])
+    (("pncc-smoke", "--data", "a", "--data", "b"), "one folder with all pairs")])
 def test_wrong_requests_have_one_line_and_status_two(command, tmp_path, words, message):
     done = command(*words, "-o", tmp_path / "out")
     assert done.exit_code == 2 and message in done.output and len(done.output.splitlines()) == 1, done.output
