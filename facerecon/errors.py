@@ -86,7 +86,7 @@ class MeshError(FaceReconError):
 class ModelError(FaceReconError):
     """A face model or weights file that is damaged or not what it says."""
 
-    codes = ("model_invalid", "model_corrupt", "model_missing", "hash_mismatch", "unsafe_format")
+    codes = ("model_invalid", "model_corrupt", "model_missing", "hash_mismatch", "unsafe_format", "onnx_differs")
 
 
 class DatasetError(FaceReconError):

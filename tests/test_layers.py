@@ -18,7 +18,7 @@ LAYERS = {
     "morphable": 2, "render": 2, "gmda": 2, "detection": 2, "export": 2, "data": 2, "metrics": 2,
     "alignment": 3, "pncc": 3, "mofa": 3, "fitting": 3,
     "reconstruction": 4, "views": 4, "pipeline": 4, "synthesis": 4,
-    "training": 5, "evaluation": 5,
+    "training": 5, "evaluation": 5, "onnx_export": 5,
     "viz": 6, "cli": 6, "__main__": 6,
 }
 # Parts of one layer that may use each other, in this direction; every other pair of one layer is independent.

@@ -95,8 +95,8 @@ def decode_heatmaps(maps: Tensor, *, image_size: int, method: str = "subpixel") 
 def brightest_pixels(maps: Tensor) -> Tensor:
     """(B, L, H, W) maps to (B, L) places of their brightest pixels, as row * W + column; the first of equal ones on a CPU."""
     flat = maps.detach().flatten(2)
-    if flat.device.type == "cpu":
-        # Ten times as fast as torch's own on a CPU, and the same.
+    if flat.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Ten times as fast as torch's own on a CPU, and the same. A graph that is being recorded cannot go through NumPy.
         return torch.from_numpy(flat.numpy().argmax(axis=2))
     return flat.argmax(dim=2)
 

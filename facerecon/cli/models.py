@@ -47,6 +47,27 @@ def show(model: Annotated[str, typer.Argument(help="'open', or the path of a .fa
         "landmarks": {name: int(embedding.valid.sum()) for name, embedding in loaded.embeddings.items()}}, indent=1))
 
 
+@app.command()
+def export(weights: Annotated[Path, typer.Argument(help="A .safetensors file of a mofa, landmarks or pncc recipe.")],
+           output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")]) -> None:
+    """Write a trained network as ONNX, for programs without torch. It is kept only if ONNX Runtime computes the same.
+
+    facerecon models export run/weights.safetensors -o encoder.onnx
+    """
+    from facerecon.onnx_export import export_onnx
+
+    report = export_onnx(weights, output)
+    print(f"{report.path}: {report.title}, {report.size / 1e6:.1f} MB")
+    print(f"    image (B, {_sides(report.image)}), RGB in [0, 1]{' and the PNCC' if report.image[0] > 3 else ''}")
+    for name, shape in report.outputs.items():
+        apart = report.differences[name]
+        print(f"    {name} (B, {_sides(shape)}), at most {apart.largest:.1e} from torch, {apart.share:.1e} of its span")
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
 @app.command("import-3fabrec")
 def import_3fabrec(
     source: Annotated[Path, typer.Argument(help="Folder of a 3FabRec snapshot, or its file saae.mdl.")],
