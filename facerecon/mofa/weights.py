@@ -32,7 +32,7 @@ SCHEMA, KIND = 1, "mofa-encoder"
 _KEYS = {"schema": int, "kind": str, "config": dict, "layout": dict, "pncc": bool, "model": dict, "crop": dict, "metrics": dict,
          "sha256": str}
 _MODEL_KEYS = {"name": str, "topology_sha256": str, "sizes": list, "basis_sha256": str}
-_CONFIG_KEYS = {"depth", "channels", "image_size"}
+_CONFIG_KEYS = {"depth", "channels", "image_size", "width"}
 # Rows of the bases that stand for all of them in the fingerprint.
 _EVERY = 97
 
@@ -102,7 +102,8 @@ def save_encoder(path: str | os.PathLike[str], encoder: FaceEncoder, facts: Enco
         ArgumentError: for metrics that are not plain JSON. PathError when the folder cannot be written.
     """
     header = {"schema": SCHEMA, "kind": KIND, "layout": encoder.layout.to_dict(), "pncc": encoder.uses_pncc,
-              "config": {"depth": encoder.depth, "channels": encoder.channels, "image_size": encoder.image_size},
+              "config": {"depth": encoder.depth, "channels": encoder.channels, "image_size": encoder.image_size,
+                         "width": encoder.width},
               "model": {"name": facts.model, "topology_sha256": facts.topology_sha256, "sizes": list(facts.sizes),
                         "basis_sha256": facts.basis_sha256},
               "crop": facts.crop.to_dict(), "metrics": dict(facts.metrics)}
@@ -128,7 +129,7 @@ def load_encoder(path: str | os.PathLike[str]) -> EncoderFile:
     # A network of its own rather than the skeleton: the constants that are not saved must be real too.
     skeleton = made[0].encoder
     encoder = FaceEncoder(layout=skeleton.layout, depth=skeleton.depth, channels=skeleton.channels,
-                          image_size=skeleton.image_size)
+                          image_size=skeleton.image_size, width=skeleton.width)
     encoder.load_state_dict(state)
     return EncoderFile(encoder.eval(), made[0].facts)
 
@@ -146,6 +147,8 @@ def _read_header(header: Any, path: Path) -> EncoderFile:
     sizes = model["sizes"]
     if len(sizes) != 3 or not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in sizes):
         raise ModelError(f"{path}: model: wanted three sizes, got {sizes!r}")
+    # Files of before there was a choice have no width.
+    config = {"width": 1.0, **config}
     if set(config) != _CONFIG_KEYS:
         raise ModelError(f"{path}: config: wanted {sorted(_CONFIG_KEYS)}, got {sorted(config)}")
     try:

@@ -33,7 +33,8 @@ def build_mofa(recipe: MofaRecipe, *, steps: int, init: str | os.PathLike[str] |
     model = load_model(recipe.model)
     layout = CodeLayout.of(model, camera=recipe.camera, counts=recipe.counts)
     decoder = FaceDecoder(model, layout, image_size=recipe.image_size, region=recipe.region)
-    wanted = {"depth": recipe.depth, "channels": 6 if recipe.pncc else 3, "image_size": recipe.image_size, "layout": layout}
+    wanted = {"depth": recipe.depth, "channels": 6 if recipe.pncc else 3, "image_size": recipe.image_size, "layout": layout,
+              "width": recipe.width}
     if init is None:
         encoder = FaceEncoder(**wanted)
         if recipe.imagenet:

@@ -12,7 +12,8 @@ from facerecon.training.augment import Augmentation
 from facerecon.training.recipe import Recipe
 from facerecon.training.settings import SCHEDULES
 
-DEPTHS, CAMERAS, UNLABELLED = (18, 34, 50), ("orthographic", "perspective"), ("predict", "drop", "keep")
+DEPTHS, WIDTHS = (18, 34, 50), (1.0, 0.75, 0.5)
+CAMERAS, UNLABELLED = ("orthographic", "perspective"), ("predict", "drop", "keep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class MofaRecipe(Recipe):
     Attributes:
         model: face model, "open" or a path. counts: identity, expression and albedo coefficients that are used; None: all.
         camera: "orthographic" (scaled) or "perspective". region: mask of the model that is drawn.
-        depth: of the ResNet, 18, 34 or 50.
+        depth: of the ResNet, 18, 34 or 50. width: share of its channels, 1, 0.75 or 0.5; below 1 with depths 18 and 34.
         imagenet: safetensors file of torchvision's weights of that ResNet, to start from; "" for random ones.
         pncc: the encoder also sees the coordinate code. codes: folder that `facerecon annotate` wrote, or weights of a PNCC
             network; "" for the maps that synthetic archives and PNCC pairs bring.
@@ -41,6 +42,7 @@ class MofaRecipe(Recipe):
     camera: str = "orthographic"
     region: str = "face"
     depth: int = 50
+    width: float = 1.0
     imagenet: str = ""
     pncc: bool = False
     codes: str = ""
@@ -61,6 +63,9 @@ class MofaRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("depth", self.depth, DEPTHS)
+        check_choice("width", self.width, WIDTHS)
+        if self.width != 1 and self.depth == 50:
+            raise ArgumentError("width: wanted 1 at depth 50, or depth 18 or 34")
         check_choice("features_depth", self.features_depth, DEPTHS)
         check_choice("camera", self.camera, CAMERAS)
         check_choice("unlabelled", self.unlabelled, UNLABELLED)

@@ -122,3 +122,22 @@ def test_what_is_not_an_encoder_is_refused():
     with pytest.raises(ArgumentError) as caught:
         encoder(torch.zeros(1, 3, 128, 128))
     assert caught.value.code == "shape_invalid"
+
+
+@pytest.mark.parametrize(("depth", "width"), [(18, 0.5), (34, 0.75)])
+def test_a_slim_encoder_has_a_share_of_the_channels(depth, width):
+    slim, whole = FaceEncoder(layout=LAYOUT, depth=depth, width=width), FaceEncoder(layout=LAYOUT, depth=depth)
+    for number, channels in enumerate((64, 128, 256, 512), 1):
+        block = getattr(slim.trunk, f"layer{number}")
+        assert len(block) == len(getattr(whole.trunk, f"layer{number}"))
+        assert all(part.conv2.out_channels == width * channels for part in block)
+    assert slim.trunk.fc.in_features == 512 * width and slim(torch.rand(2, 3, 128, 128)).shape == (2, LAYOUT.size)
+    with pytest.raises(ModelError, match="differ"):
+        load_imagenet(slim, torchvision.models.resnet18(weights=None).state_dict())
+
+
+def test_the_thesis_depth_has_no_slim_form():
+    with pytest.raises(ArgumentError, match="depth 50"):
+        FaceEncoder(layout=LAYOUT, depth=50, width=0.5)
+    with pytest.raises(ArgumentError, match="width"):
+        FaceEncoder(layout=LAYOUT, width=0.4)

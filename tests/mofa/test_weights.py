@@ -43,6 +43,20 @@ def test_comes_back_bit_by_bit(saved):
     loaded.facts.check(model)
 
 
+def test_a_slim_encoder_comes_back_and_an_old_file_is_a_whole_one(saved, tmp_path):
+    path, encoder, facts, model = saved
+    slim = FaceEncoder(layout=CodeLayout.of(model), width=0.5)
+    loaded = load_encoder(save_encoder(tmp_path / "slim.safetensors", slim, facts)).encoder
+    assert loaded.width == 0.5 and all(torch.equal(value, loaded.state_dict()[name])
+                                       for name, value in slim.state_dict().items())
+    # Files of before there was a choice say nothing of the width.
+    tensors, header = read_tensors(path, wanted="a file")
+    header = {**header, "config": {name: value for name, value in header["config"].items() if name != "width"}}
+    header.pop("sha256")
+    write_tensors(tmp_path / "old.safetensors", tensors, {**header, "sha256": content_sha256(tensors, header)})
+    assert load_encoder(tmp_path / "old.safetensors").encoder.width == encoder.width == 1.0
+
+
 def test_half_precision_is_half_the_size_and_close(saved, tmp_path):
     path, encoder, facts, _ = saved
     small = save_encoder(tmp_path / "half.safetensors", encoder, facts, tensor_type="float16")
