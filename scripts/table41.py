@@ -46,7 +46,7 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 from table41_evaluate import Evaluation  # noqa: E402
 from table41_plan import Plan  # noqa: E402
 from table41_report import markdown  # noqa: E402
-from table41_stages import Interrupted, Stages  # noqa: E402
+from stages import Interrupted, Stages  # noqa: E402
 from table41_train import Training  # noqa: E402
 
 from facerecon.errors import FaceReconError  # noqa: E402

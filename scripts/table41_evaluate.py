@@ -10,7 +10,7 @@ from typing import Any
 
 import make_synthetic_aflw
 from table41_plan import HELD_OUT_SEED, LAYOUT_SEED, ROWS, Plan, Row
-from table41_stages import Stages
+from stages import Stages
 from table41_train import Networks, draw_heads
 
 from facerecon.evaluation.benchmark import Benchmark, write_outcome

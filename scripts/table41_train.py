@@ -15,7 +15,7 @@ import make_pncc_pairs
 import numpy as np
 import torch
 from table41_plan import Plan
-from table41_stages import Interrupted, Stages
+from stages import Interrupted, Stages
 
 from facerecon.data import load_image
 from facerecon.data.shards import read_shard_tar, write_shard_tar

