@@ -37,7 +37,7 @@ def _cell(runs: list[dict]) -> str:
 
 
 def _by_samples(cells: dict, names: list[str]) -> str:
-    rows = [row for row in names if sum(bool(cells.get((row, count, ""))) for count in COUNTS) > 1]
+    rows = [row for row in names if any(cells.get((row, count, "")) for count in COUNTS if count != 50)]
     lines = ["| network | " + " | ".join(str(count or "all") for count in COUNTS) + " |", "|---|" + "---|" * len(COUNTS)]
     lines += [f"| {row} | " + " | ".join(_cell(cells.get((row, count, ""), [])) for count in COUNTS) + " |" for row in rows]
     return "\n".join(lines) if rows else ""

