@@ -33,12 +33,12 @@ from evaluate_weights_methods import LABELS, TITLES, MethodSpec, method_specs  #
 from evaluate_weights_report import faces_csv, markdown  # noqa: E402
 from evaluate_weights_scores import Scored, score_set  # noqa: E402
 from evaluate_weights_sets import FaceSet, open_sets  # noqa: E402
+from stages import exit_status  # noqa: E402
 
 from facerecon.checks import check_choice, check_range  # noqa: E402
-from facerecon.errors import ArgumentError, FaceReconError  # noqa: E402
+from facerecon.errors import ArgumentError  # noqa: E402
 from facerecon.files import write_atomic  # noqa: E402
 
-EXIT_STOPPED = 130
 # Of --quick: enough to see every part work, and nothing more.
 QUICK_FACES, QUICK_RESAMPLES = 4, 50
 
@@ -103,15 +103,7 @@ def _about(specs: list[MethodSpec]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        print(run(parse(arguments)), end="")
-    except FaceReconError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return EXIT_STOPPED
-    return 0
+    return exit_status(lambda: print(run(parse(arguments)), end=""))
 
 
 if __name__ == "__main__":

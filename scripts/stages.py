@@ -9,14 +9,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from facerecon.errors import PathError
+from facerecon.errors import FaceReconError, PathError
 from facerecon.files import sweep_temporaries, write_atomic
 
 SCHEMA = 1
+EXIT_REFUSED, EXIT_STOPPED = 2, 130
 
 
 class Interrupted(Exception):
     """A stage was asked to stop; the same command goes on with it."""
+
+
+def exit_status(work: Callable[[], Any]) -> int:
+    """Do the work of a command line: 0 when it is done, 2 after an error that names its mend, 130 when it was stopped."""
+    try:
+        work()
+    except FaceReconError as error:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (Interrupted, KeyboardInterrupt):
+        print("stopped; the same command goes on", file=sys.stderr)
+        return EXIT_STOPPED
+    return 0
 
 
 class Stages:

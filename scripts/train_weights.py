@@ -26,11 +26,8 @@ from typing import Any
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
-from stages import Interrupted, Stages  # noqa: E402
+from stages import Interrupted, Stages, exit_status  # noqa: E402
 
-from facerecon.errors import FaceReconError  # noqa: E402
-
-EXIT_STOPPED = 130
 UNTIL = ("data", "encoder", "ship")
 # Test faces are never drawn from the seed of those to learn from.
 TEST_SEED = 104_729
@@ -165,16 +162,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Plan, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        plan, until = parse(arguments)
-        Weights(plan).run(until)
-    except FaceReconError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped; the same command goes on", file=sys.stderr)
-        return EXIT_STOPPED
-    return 0
+    plan, until = parse(arguments)
+    return exit_status(lambda: Weights(plan).run(until))
 
 
 if __name__ == "__main__":
