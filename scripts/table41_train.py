@@ -157,11 +157,10 @@ class Training:
 
 def draw_heads(folder: Path, count: int, *, seed: int, size: int, workers: int) -> None:
     """`facerecon synthesise -n COUNT -o FOLDER --seed SEED --size SIZE --maps pncc`; goes on where it was stopped."""
-    from facerecon.cli.synthesise import synthesise
+    from facerecon.cli.synthesise import fill_archive
 
     folder.mkdir(parents=True, exist_ok=True)
-    synthesise(output=folder, count=count, seed=seed, size=size, model="open", maps="pncc", backgrounds=None, profile=None,
-               workers=workers, quiet=True)
+    fill_archive(folder, count=count, seed=seed, size=size, workers=workers)
 
 
 def _pace(steps: int) -> list[str]:

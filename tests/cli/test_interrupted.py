@@ -17,14 +17,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="fi
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Sums have one order, in this process as in those that the tests start, so that results can be compared by the byte."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def one_thread(single_thread):
+    """In this process as in those that the tests start, so that results can be compared by the byte."""
 
 
 def start(*words) -> subprocess.Popen:

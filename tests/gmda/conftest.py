@@ -9,12 +9,8 @@ from facerecon.gmda import Autoencoder, build_autoencoder
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_one_seed():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _one_thread_one_seed(single_thread):
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def _random(image_size: int) -> Autoencoder:

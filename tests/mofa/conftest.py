@@ -16,12 +16,8 @@ SIDE = 11
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_one_seed():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _one_thread_one_seed(single_thread):
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def mask_model(*, seed: int = 0, bounded: bool = True) -> MorphableModel:

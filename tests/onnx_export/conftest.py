@@ -35,12 +35,8 @@ class Echo(torch.nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_one_seed():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _one_thread_one_seed(single_thread):
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def echo_graph(kind: str) -> OnnxGraph:

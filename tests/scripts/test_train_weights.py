@@ -11,10 +11,9 @@ from facerecon.mofa import load_encoder
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(single_thread):
     import train_weights
 
-    torch.set_num_threads(1)
     return train_weights
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 
 def beside(name: str) -> ModuleType:
@@ -27,12 +26,8 @@ def tiny():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Sums have one order, so that runs can be compared by the bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def one_thread(single_thread):
+    """Runs are compared by the bit."""
 
 
 @pytest.fixture
