@@ -195,7 +195,7 @@ class LabelFit:
             pose = fit_landmarks(self._model, face.points, scheme="ibug68").parameters.pose
         except FaceReconError as error:
             return Answer(face.name, error.code)
-        return Answer(face.name, euler=_angles(pose), box=points_box(face.points), overlap=1.0)
+        return Answer(face.name, euler=angles_of(pose), box=points_box(face.points), overlap=1.0)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -203,7 +203,7 @@ class LabelFit:
 
 def _reconstructing(maker: FaceReconstructor) -> Callable[[np.ndarray], list[Seen]]:
     def ask(pixels: np.ndarray) -> list[Seen]:
-        return [Seen(np.asarray(one.box, np.float64), one.landmarks68[:, :2].astype(np.float64), _angles(one.pose))
+        return [Seen(np.asarray(one.box, np.float64), one.landmarks68[:, :2].astype(np.float64), angles_of(one.pose))
                 for one in maker(pixels)]
 
     return ask
@@ -226,6 +226,7 @@ def _overlaps(seen: Sequence[Seen], points: np.ndarray) -> np.ndarray:
     return iou(points_box(points), np.stack([face.box for face in seen]))
 
 
-def _angles(pose: ScaledOrthographicPose) -> np.ndarray:
+def angles_of(pose: ScaledOrthographicPose) -> np.ndarray:
+    """(3,) pitch, yaw and roll in degrees, as AFLW2000-3D has them."""
     angles = pose.to_dict()["euler_deg"]
     return np.array([angles[name] for name in ("pitch", "yaw", "roll")], np.float64)

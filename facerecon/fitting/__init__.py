@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "FitResult": "result",
     "fit_landmarks": "landmark_fit",
     "judge_parameters": "landmark_fit",
+    "LandmarkGuide": "guide",
+    "guide_of": "guide",
     "fit_colours": "colours",
     "refine_photometric": "photometric",
     "estimate_view": "initial_pose",

@@ -10,13 +10,14 @@ import torch
 from facerecon.checks import check_finite, check_shape
 from facerecon.errors import ArgumentError, FitError, LandmarkError
 from facerecon.fitting.gauss_newton import LandmarkEnergy, LandmarkSolution, Priors, solve_landmarks
+from facerecon.fitting.guide import LandmarkGuide, Observations, view_weights
 from facerecon.fitting.initial_pose import OrthographicView, check_landmarks, estimate_view
-from facerecon.fitting.landmark_weights import group_weight, expression_prior, landmark_sigma_mm
+from facerecon.fitting.landmark_weights import expression_prior, landmark_sigma_mm
 from facerecon.fitting.result import FitResult, landmark_nme_percent
 from facerecon.fitting.rows import LandmarkRows, landmark_rows
 from facerecon.fitting.start import aligned_view, check_start, view_of
 from facerecon.fitting.threads import one_thread
-from facerecon.fitting.visibility import facing_weight, landmark_visibility
+from facerecon.fitting.visibility import landmark_visibility
 from facerecon.geometry.cameras import ScaledOrthographicPose
 from facerecon.morphable.model import MorphableModel
 from facerecon.morphable.parameters import FaceParameters
@@ -27,7 +28,7 @@ POOR_FIT_PERCENT = 6.0
 
 def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "mediapipe478", weights: np.ndarray | None = None,
                   image_size: tuple[int, int] | None = None, iterations: int = 12,
-                  start: FaceParameters | None = None) -> FitResult:
+                  start: FaceParameters | None = None, guide: LandmarkGuide | None = None) -> FitResult:
     """Pose, identity and expression of one face from its landmarks, under scaled orthography.
 
     A closed-form pose is refined together with the coefficients by Gauss-Newton (see `gauss_newton`). Landmarks weigh by how
@@ -43,6 +44,7 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
         start: parameters to begin from, an encoder's say, in px of the image, moved in the picture's plane onto the landmarks.
             They are used when their landmark energy is below that of the mean face in the closed-form pose; if not, the fit is
             the same as without them. Their albedo and light are not part of a landmark fit; see `refine_photometric`.
+        guide: further points that the face is drawn to, whichever way it looks; they are not part of the reported distance.
 
     Returns:
         A `FitResult` with albedo at its mean and white ambient light; `warm` has "landmarks" when `start` was used.
@@ -50,8 +52,8 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
     Raises:
         LandmarkError: `landmarks_count`, `landmarks_nonfinite`, `landmarks_degenerate`, `landmarks_outside`,
             `landmarks_invalid` (mirrored, or no face).
-        ArgumentError: for weights that are not (N,), finite and >= 0, a scheme that the model has not, or a bad start, see
-            `check_start`.
+        ArgumentError: for weights that are not (N,), finite and >= 0, a scheme that the model has not, a guide with another
+            number of points than its scheme, or a bad start, see `check_start`.
         FitError: `fit_failed` if the result is not finite.
     """
     rows = landmark_rows(model, scheme)
@@ -69,23 +71,23 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
         raise LandmarkError(f"weights: wanted at least 4 landmarks with weight, got {int((base > 0).sum())}",
                             code="landmarks_degenerate")
 
-    view = estimate_view(rows.basis.mean, points, base)
-    view = estimate_view(rows.basis.mean, points, view_weights(rows, scheme, base, view))
+    seen = Observations(model, scheme, points, guide)
+    view = estimate_view(seen.basis.mean, seen.points, seen.with_guide(base))
+    view = estimate_view(seen.basis.mean, seen.points, seen.weights(base, view))
     priors = landmark_priors(model, count)
     solution = LandmarkSolution(view, np.zeros(rows.basis.identity.shape[2]), np.zeros(rows.basis.expression.shape[2]), ())
 
-    def energy_in(seen: OrthographicView) -> LandmarkEnergy:
-        used = view_weights(rows, scheme, base, seen)
-        return LandmarkEnergy(rows.basis, points, used, priors=priors, unit_px=view.scale,
+    def energy_in(at: OrthographicView) -> LandmarkEnergy:
+        return LandmarkEnergy(seen.basis, seen.points, seen.weights(base, at), priors=priors, unit_px=view.scale,
                               expression_range=model.expression_range)
 
     warm = False
     if start is not None:
         shape = [part.detach().cpu().double().numpy() for part in (start.identity, start.expression)]
         # Both by one measure: the weights of the closed-form pose.
-        energy, seen = energy_in(view), view_of(start.pose)
-        seen = aligned_view(seen, seen.project(rows.basis.points(*shape)), points, energy.weights)
-        given = LandmarkSolution(seen, *shape, ())
+        energy, given_view = energy_in(view), view_of(start.pose)
+        placed = given_view.project(seen.basis.points(*shape))
+        given = LandmarkSolution(aligned_view(given_view, placed, seen.points, energy.weights), *shape, ())
         warm = _value(energy, given) < _value(energy, solution)
         solution = given if warm else solution
     steps = 0
@@ -94,7 +96,8 @@ def fit_landmarks(model: MorphableModel, points: np.ndarray, *, scheme: str = "m
         energy = energy_in(solution.view)
         solution = solve_landmarks(energy, solution, iterations=limit)
         steps += len(solution.energies) - 1
-    return _result(model, rows, points, scheme, energy.weights, solution, steps, warm=("landmarks",) if warm else ())
+    return _result(model, rows, points, scheme, energy.weights[:count], solution, steps,
+                   warm=("landmarks",) if warm else ()).replace(guide=guide)
 
 
 def judge_parameters(model: MorphableModel, parameters: FaceParameters, points: np.ndarray, *,
@@ -135,11 +138,6 @@ def landmark_priors(model: MorphableModel, count: int) -> Priors:
     """The priors of a fit to `count` landmarks."""
     sparse, ridge = expression_prior(model.expression_names, model.expression_range is not None)
     return Priors(expression_sparse=sparse, expression_ridge=ridge, sigma_mm=landmark_sigma_mm(count))
-
-
-def view_weights(rows: LandmarkRows, scheme: str, base: np.ndarray, view: OrthographicView) -> np.ndarray:
-    """`base` (N,) times how far each landmark can be trusted in this view."""
-    return base * facing_weight(rows.normals, view.rotation) * group_weight(scheme, len(base), view.rotation)
 
 
 def _result(model: MorphableModel, rows: LandmarkRows, points: np.ndarray, scheme: str, weights: np.ndarray,

@@ -122,7 +122,8 @@ def photometric_result(model: MorphableModel, start: FitResult, problem: Synthes
         "albedo": torch.tensor(state.albedo, dtype=torch.float32),
         "illumination": torch.tensor(state.light, dtype=torch.float32), "pose": pose})
     rows = landmark_rows(model, start.scheme)
-    nme = landmark_nme_percent(view.project(problem.landmarks.shape(state.coefficients)), problem.landmarks.points, rows.valid)
+    placed, count = view.project(problem.landmarks.shape(state.coefficients)), len(rows.valid)
+    nme = landmark_nme_percent(placed[:count], problem.landmarks.points[:count], rows.valid)
     visibility = start.visibility68
     if visibility is not None:
         with torch.no_grad():

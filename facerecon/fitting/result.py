@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from facerecon.morphable.parameters import FaceParameters
+
+if TYPE_CHECKING:
+    from facerecon.fitting.guide import LandmarkGuide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class FitResult:
         flags: `pose_out_of_range` when the head sees the camera beyond 95 degrees to its side or 70 above or below,
             `poor_fit` above 6 % landmark distance, `photometric_skipped` when too little skin is visible for that stage.
         warm: the stages, "landmarks" and "photometric", that began at parameters given to them rather than at the mean face.
+        guide: the further points that the face was drawn to, in px of the photo, if any.
     """
 
     parameters: FaceParameters
@@ -48,6 +54,7 @@ class FitResult:
     photometric_rmse_all: float | None = None
     covered_share: float | None = None
     warm: tuple[str, ...] = ()
+    guide: LandmarkGuide | None = None
 
     def replace(self, **changes) -> FitResult:
         """A copy with some fields changed."""

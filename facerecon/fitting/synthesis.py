@@ -9,12 +9,12 @@ import torch
 
 from facerecon.fitting.energy import photometric_term
 from facerecon.fitting.gauss_newton import LandmarkEnergy
+from facerecon.fitting.guide import Observations
 from facerecon.fitting.illumination import light_energy
 from facerecon.fitting.initial_pose import OrthographicView
 from facerecon.fitting.landmark_fit import landmark_priors
 from facerecon.fitting.region import FaceRegion, crop_photo, face_region
 from facerecon.fitting.result import FitResult
-from facerecon.fitting.rows import landmark_rows
 from facerecon.geometry.cameras import ScaledOrthographicPose
 from facerecon.geometry.normals import face_normals
 from facerecon.geometry.rotations import rotvec_to_matrix
@@ -58,7 +58,7 @@ class SynthesisProblem:
     Args:
         model: the face model.
         pixels: (H, W, 3) uint8 RGB.
-        start: the landmark fit, whose landmarks and weights are kept.
+        start: the landmark fit, whose landmarks, guide and weights are kept.
         size: longer side of the crop in px.
 
     Attributes:
@@ -78,9 +78,9 @@ class SynthesisProblem:
         self.photo, self.image_size = self.crop.image, tuple(self.crop.image.shape[:2])
         self.covered = torch.zeros(self.image_size, dtype=torch.bool)
         pose = self.crop.to_crop(parameters.pose)
-        rows = landmark_rows(model, start.scheme)
-        self.landmarks = LandmarkEnergy(rows.basis, self.crop.points(start.points), start.weights,
-                                        priors=landmark_priors(model, len(rows.normals)), unit_px=float(pose.scale),
+        seen = Observations(model, start.scheme, start.points, start.guide)
+        self.landmarks = LandmarkEnergy(seen.basis, self.crop.points(seen.points), seen.with_guide(start.weights),
+                                        priors=landmark_priors(model, len(start.points)), unit_px=float(pose.scale),
                                         expression_range=model.expression_range)
         view = OrthographicView(pose.rotation.double().numpy(), pose.translation.double().numpy(), float(pose.scale))
         self.start = SynthesisState(coefficients.double().numpy(), view, parameters.albedo.double().numpy(),

@@ -13,6 +13,7 @@ from facerecon.fitting import FitResult, fit_landmarks, judge_parameters, refine
 from facerecon.fitting.start import check_start
 from facerecon.morphable import FaceParameters, MorphableModel
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
+from facerecon.pipeline.guidance import TURN_START_DEG, guidance, near_landmarks, turn_degrees
 
 if TYPE_CHECKING:
     from facerecon.mofa import EncoderPredictor
@@ -74,31 +75,39 @@ class FaceEstimator:
             judged = judge_parameters(self.model, parameters, points, scheme=scheme)
             clock.lap("judge")
             return judged
-        start = None
+        start = guide = weights = None
         if self.method == "auto":
             start = self._start(pixels, face)
+            if start is not None and near_landmarks(self.model, start, points, scheme):
+                guide, weights = guidance(self.model, start, len(points))
             clock.lap("encode")
-        fit = fit_landmarks(self.model, points, scheme=scheme, start=start)
+        fit = fit_landmarks(self.model, points, scheme=scheme, weights=weights, start=start, guide=guide)
         clock.lap("landmarks")
         if self._stages == "full":
             fit = refine_photometric(self.model, pixels, fit, guess=start)
             clock.lap("photometric")
-        if self.method == "auto" and not fit.warm:
+        if self.method == "auto" and guide is None and not fit.warm:
             fit = fit.replace(flags=(*fit.flags, UNUSED))
         return fit
 
     def _start(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters | None:
         try:
-            return check_start(self.model, self._encode(pixels, face))
+            return self._encode(pixels, face)
         except FaceReconError:
             # Nothing is lost: the fit can do without, and the flag says that it did.
             return None
 
     def _encode(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters:
+        # Training crops are squares around 68 landmarks, hidden ones included, which a box and a detector's points only tell
+        # of a face that looks at the camera. Of others the first answer says where to cut the second crop.
         if face.points478 is None:
-            return self._encoder.predict(pixels, face.box).parameters
-        # Training crops are squares around 68 landmarks.
-        return self._encoder.predict(pixels, points=face.points478[list(IBUG68_TO_MEDIAPIPE478), :2]).parameters
+            found = self._encoder.predict(pixels, face.box)
+        else:
+            found = self._encoder.predict(pixels, points=face.points478[list(IBUG68_TO_MEDIAPIPE478), :2])
+            parameters = check_start(self.model, found.parameters)
+            if turn_degrees(parameters) < TURN_START_DEG:
+                return parameters
+        return check_start(self.model, self._encoder.predict(pixels, points=found.landmarks68).parameters)
 
     def _points(self, face: DetectedFace) -> tuple[np.ndarray, str]:
         if face.points478 is not None:
