@@ -23,9 +23,9 @@ class Candidate:
 
     Attributes:
         box: (4,) px.
-        logit: log-odds of MTCNN's last network.
+        logit: log-odds of MTCNN's last network, or of YuNet's score.
         points5: (5, 2) px from the same.
-        source: who found it: "mtcnn", "mediapipe", "both" or "box" (the caller).
+        source: who found it: "mtcnn", "mediapipe", "both", "yunet" or "box" (the caller).
     """
 
     box: np.ndarray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,9 +42,19 @@ class CropRule:
         check_range("detector_margin", self.detector_margin, 0.1, 10.0)
         check_range("detector_shift", self.detector_shift, -1.0, 1.0)
 
-    def crop(self, box: np.ndarray, *, size: int, box_of: str = "detector") -> Crop:
-        """The crop of a box (x0, y0, x1, y1), `size` px a side; `box_of` says whose box it is, "detector" or "points"."""
+    def crop(self, box: np.ndarray, *, size: int, box_of: str = "detector", roll: float = 0.0) -> Crop:
+        """The crop of a box (x0, y0, x1, y1), `size` px a side.
+
+        Args:
+            box_of: whose box it is, "detector" or "points".
+            roll: radians by which the face lies in the photo, clockwise as seen; the crop is turned with it. The box is then
+                one in the photo turned back by that about its own origin, as `unrolled` gives points.
+        """
         check_choice("box_of", box_of, BOX_KINDS)
+        if roll:
+            upright = self.crop(box, size=size, box_of=box_of)
+            centre = unrolled(np.array([upright.centre]), -roll)[0]
+            return dataclasses.replace(upright, centre=(float(centre[0]), float(centre[1])), roll=roll)
         if box_of == "points":
             return Crop.around(box, size=size, padding=self.margin)
         x0, y0, x1, y1 = (float(value) for value in box)
@@ -68,6 +79,12 @@ class CropRule:
             return cls(**{name: value for name, value in record.items() if name != "rule"})
         except ValueError as error:
             raise ModelError(f"crop: {error}") from error
+
+
+def unrolled(points: np.ndarray, roll: float) -> np.ndarray:
+    """Points (N, 2) px as they lie in a photo turned back by `roll` radians about its origin, float64."""
+    cosine, sine = math.cos(roll), math.sin(roll)
+    return np.asarray(points, np.float64) @ np.array([[cosine, -sine], [sine, cosine]])
 
 
 def cut_square(pixels: np.ndarray, crop: Crop) -> np.ndarray:

@@ -24,7 +24,7 @@ class DetectedFace:
             corner of the mouth. None when unknown.
         yaw_deg: rough yaw from the five points, positive when the face looks to the picture's left; None when unknown.
         blendshapes: the 52 MediaPipe scores (ARKit names and `_neutral`) in [0, 1], or None.
-        source: which detectors saw it: "mtcnn", "mediapipe", "both" or "box" (given by the caller).
+        source: which detectors saw it: "mtcnn", "mediapipe", "both", "yunet" or "box" (given by the caller).
         flags: "too_small" (box under 24 px), "low_quality" (under 48 px), "partial" (box leaves the photo), "rotated_90",
             "rotated_180", "rotated_270" (the face lies turned clockwise by about that angle), "no_dense_landmarks".
     """

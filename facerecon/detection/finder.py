@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 
@@ -16,11 +17,14 @@ from facerecon.detection.description import describe, in_order, one_of_each, wit
 from facerecon.detection.face import TOO_SMALL_PX, DetectedFace
 from facerecon.detection.landmarker import Landmarker
 from facerecon.detection.mtcnn import WINDOW, Mtcnn
+from facerecon.detection.yunet import YuNet
 from facerecon.errors import ArgumentError
 
 LENIENT = (0.5, 0.6, 0.6)
 STRICT = (0.9, 0.7, 0.8)
 BORDER = 0.25
+# YuNet's least score for a face that the others did not see.
+PROFILE_SCORE = 0.55
 # EXIF orientations that turn a photo by 90, 180 and 270 degrees counter-clockwise.
 _TURNS = (8, 3, 6)
 
@@ -31,7 +35,8 @@ class FaceFinder:
     MTCNN on a pyramid of the photo (lenient on windows over 6 % of its longer side, strict below) and MediaPipe's detector
     on the whole photo give candidates. Each is cut out with a margin, the right way round and upright by its eye line, and
     given to MediaPipe, whose landmarks are kept only where they agree with the candidate. A photo without a certain face is
-    looked at again turned by 90, 180 and 270 degrees, then with a border around it, then for faces down to 12 px.
+    shown to YuNet, which sees profiles, and looked at again turned by 90, 180 and 270 degrees, then with a border around it,
+    then for faces down to 12 px.
 
     Args:
         landmarker: MediaPipe `.task` file; default as `facerecon.detection.find_landmarker`.
@@ -44,7 +49,7 @@ class FaceFinder:
         if min_face is not None:
             check_range("min_face", float(min_face), WINDOW)
         self._landmarker = Landmarker(landmarker)
-        self._mtcnn = Mtcnn()
+        self._mtcnn, self._yunet = Mtcnn(), YuNet()
         self._min_face = min_face
         self._use_mtcnn = use_mtcnn
 
@@ -74,6 +79,8 @@ class FaceFinder:
         longer = max(pixels.shape[:2])
         smallest = self._min_face if self._min_face is not None else max(TOO_SMALL_PX, 0.008 * longer)
         faces = self._search(pixels, smallest)
+        if self._use_mtcnn and not _certain(faces):
+            faces = self._search_profiles(pixels, smallest, faces)
         if not _certain(faces):
             faces = self._search_turned(pixels, smallest, faces)
         if not faces:
@@ -115,6 +122,16 @@ class FaceFinder:
         candidates = merge_detections(pixels, self._mtcnn, found, self._landmarker.find(pixels))
         faces = [describe(pixels, ways, self._landmarker) for ways in with_turns(pixels, self._mtcnn, candidates)]
         return one_of_each([face for face in faces if face.confidence >= ACCEPTED])
+
+    def _search_profiles(self, pixels: np.ndarray, smallest: float, faces: list[DetectedFace]) -> list[DetectedFace]:
+        seen = self._yunet.detect(pixels, least=PROFILE_SCORE)
+        more = []
+        for box, score, points in zip(*seen):
+            # The others have looked here and hold it for something else; only their landmarks are asked again.
+            candidate = Candidate(box, math.log(score / (1 - score)), points, "yunet")
+            face = describe(pixels, [candidate], self._landmarker)
+            more.append(replace(face, confidence=max(face.confidence, float(score))))
+        return one_of_each([*faces, *(face for face in more if face.size >= smallest)])
 
     def _search_turned(self, pixels: np.ndarray, smallest: float, faces: list[DetectedFace]) -> list[DetectedFace]:
         best, best_faces = max((face.confidence for face in faces), default=0.0), faces

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "fit_landmarks": "landmark_fit",
     "judge_parameters": "landmark_fit",
     "LandmarkGuide": "guide",
-    "guide_of": "guide",
     "fit_colours": "colours",
     "refine_photometric": "photometric",
     "estimate_view": "initial_pose",

@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import torch
 
-from facerecon.checks import check_finite, check_range, check_shape
+from facerecon.checks import check_finite, check_shape
 from facerecon.errors import ArgumentError
 from facerecon.fitting.gauss_newton import PointBasis
 from facerecon.fitting.initial_pose import OrthographicView
@@ -19,7 +18,6 @@ from facerecon.fitting.landmark_weights import group_weight, landmark_sigma_mm
 from facerecon.fitting.rows import LandmarkRows, landmark_rows
 from facerecon.fitting.visibility import facing_weight
 from facerecon.morphable.model import MorphableModel
-from facerecon.morphable.parameters import FaceParameters
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,22 +42,6 @@ class LandmarkGuide:
             raise ArgumentError(f"guide.weights: wanted numbers >= 0, got {weights.min()}")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "weights", weights)
-
-
-def guide_of(model: MorphableModel, parameters: FaceParameters, *, weight: float = 1.0, scheme: str = "ibug68") -> LandmarkGuide:
-    """The landmarks of a posed face, with equal weights.
-
-    Args:
-        model: the face model of the parameters.
-        parameters: with the pose in px of the photo.
-        weight: of each point, >= 0.
-        scheme: of the points.
-    """
-    check_range("weight", float(weight), 0)
-    with torch.no_grad():
-        placed = parameters.pose.project(model.landmarks(scheme, parameters.identity, parameters.expression))
-    points = placed[:, :2].cpu().double().numpy()
-    return LandmarkGuide(points, weight * model.embeddings[scheme].valid, scheme)
 
 
 class Observations:

@@ -15,12 +15,16 @@ from facerecon.data import load_image
 from facerecon.data.limits import check_size
 from facerecon.detection import Crop, cut_square, pose_to_photo
 from facerecon.detection.boxes import checked_box, points_box
+from facerecon.detection.crop_pose import roll_matrix
+from facerecon.detection.crop_rule import unrolled
 from facerecon.errors import ArgumentError, FaceError, LandmarkError, ModelError
 from facerecon.gmda.device import choose_device
 from facerecon.mofa.code import FaceCode, read_code
 from facerecon.mofa.encoder import encoder_input
 from facerecon.mofa.weights import EncoderFile, load_encoder
 from facerecon.morphable.parameters import FaceParameters
+from facerecon.morphable.schemes import IBUG68_FLIP
+from facerecon.render import turned_light
 
 if TYPE_CHECKING:
     from facerecon.morphable import MorphableModel
@@ -97,7 +101,7 @@ class EncoderPredictor:
         return self._encoder.uses_pncc
 
     def predict(self, image: Any, box: Sequence[float] | None = None, *, points: Any = None, box_of: str = "detector",
-                pncc: np.ndarray | None = None) -> EncoderResult:
+                pncc: np.ndarray | None = None, roll: float = 0.0) -> EncoderResult:
         """The parameters of one face.
 
         Args:
@@ -107,6 +111,8 @@ class EncoderPredictor:
                 With neither box nor points the image is a face crop as in training.
             box_of: "detector" for a box as `facerecon.detection.FaceFinder` gives it, "points" for the box of landmarks.
             pncc: (128, 128, 3), the code of this crop if the caller has one; None for the network's.
+            roll: radians by which the face lies in the photo, clockwise as seen: the network knows upright faces. For box and
+                points alone.
 
         Raises:
             FaceError: `box_invalid`. LandmarkError: `landmarks_count`, `landmarks_nonfinite`, `landmarks_degenerate`,
@@ -116,9 +122,15 @@ class EncoderPredictor:
         pixels = _pixels(image)
         height, width = pixels.shape[:2]
         if points is not None:
-            crop = self.facts.crop.crop(_landmark_box(points, width, height), size=self.image_size, box_of="points")
+            box, box_of = _landmark_box(points, width, height), "points"
+            if roll:
+                box = points_box(unrolled(np.asarray(points)[:, :2], roll))
         elif box is not None:
-            crop = self.facts.crop.crop(checked_box(box, width, height), size=self.image_size, box_of=box_of)
+            box = checked_box(box, width, height)
+            if roll:
+                box = points_box(unrolled(box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2), roll))
+        if box is not None:
+            crop = self.facts.crop.crop(box, size=self.image_size, box_of=box_of, roll=float(roll))
         else:
             crop = Crop(((width - 1) / 2, (height - 1) / 2), float(max(width, height)), self.image_size)
         codes = None if pncc is None else np.asarray(pncc)[None]
@@ -162,15 +174,30 @@ class EncoderPredictor:
             images = np.stack([cut_square(image, whole) for image in images])
         return self._pncc.predict_crops(images)
 
+    def mirrored_landmarks(self, image: Any, result: EncoderResult) -> np.ndarray:
+        """The landmarks (68, 2) float32 px that the encoder sees when it is shown the crop of `result` mirrored.
+
+        Their mean with `result.landmarks68` is nearer to the truth than either, for the time of a second pass.
+        """
+        crop = np.ascontiguousarray(cut_square(_pixels(image), result.crop)[:, ::-1])
+        code = self.predict_crops(crop[None])
+        points = self._landmarks(code, code.parameters(0, self.model))[list(IBUG68_FLIP)]
+        points[:, 0] = self.image_size - 1 - points[:, 0]
+        return result.crop.to_image(points)
+
     def _result(self, code: FaceCode, crop: Crop, pncc: np.ndarray | None) -> EncoderResult:
         parameters = code.parameters(0, self.model)
+        landmarks = crop.to_image(self._landmarks(code, parameters))
+        parameters = parameters.replace(pose=pose_to_photo(parameters.pose, crop),
+                                        illumination=turned_light(parameters.illumination, roll_matrix(crop.roll)))
+        return EncoderResult(parameters, landmarks, crop, code, pncc)
+
+    def _landmarks(self, code: FaceCode, parameters: FaceParameters) -> np.ndarray:
+        """(68, 2) float32 px of the crop."""
         shape = (part.to(self.model.mean) for part in (parameters.identity, parameters.expression))
         points = self.model.landmarks(SCHEME, *shape)
         # A pinhole's picture of the points is its own; the pose only agrees with it around the anchor.
-        camera = code.camera
-        landmarks = camera.project(points.detach().cpu().float()[None])[0, :, :2].numpy()
-        parameters = parameters.replace(pose=pose_to_photo(parameters.pose, crop))
-        return EncoderResult(parameters, crop.to_image(landmarks), crop, code, pncc)
+        return code.camera.project(points.detach().cpu().float()[None])[0, :, :2].numpy()
 
 
 def _pixels(image: Any) -> np.ndarray:

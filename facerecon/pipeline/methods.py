@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facerecon.detection import DetectedFace
+from facerecon.detection.five_points import roll_of
 from facerecon.errors import FaceError, FaceReconError
 from facerecon.fitting import FitResult, fit_landmarks, judge_parameters, refine_photometric
 from facerecon.fitting.start import check_start
 from facerecon.morphable import FaceParameters, MorphableModel
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
-from facerecon.pipeline.guidance import TURN_START_DEG, guidance, near_landmarks, turn_degrees
+from facerecon.pipeline.guidance import TURN_START_DEG, guidance, near_face, turn_degrees
 
 if TYPE_CHECKING:
-    from facerecon.mofa import EncoderPredictor
+    from facerecon.mofa import EncoderPredictor, EncoderResult
 
+# Networks have seen heads that lean by 25 degrees; beyond, their crop leans with the head.
+ROLL_LIMIT = math.radians(30)
 METHODS = ("auto", "fit", "encoder")
 STAGES = ("full", "landmarks")
 # The encoder's answer was not a better start than none, or it gave none; the result is that of the fit alone.
@@ -70,16 +74,16 @@ class FaceEstimator:
         """
         points, scheme = self._points(face)
         if self.method == "encoder":
-            parameters = self._encode(pixels, face)
+            parameters, _ = self._encode(pixels, face)
             clock.lap("encode")
             judged = judge_parameters(self.model, parameters, points, scheme=scheme)
             clock.lap("judge")
             return judged
         start = guide = weights = None
         if self.method == "auto":
-            start = self._start(pixels, face)
-            if start is not None and near_landmarks(self.model, start, points, scheme):
-                guide, weights = guidance(self.model, start, len(points))
+            start, landmarks68 = self._start(pixels, face)
+            if start is not None and "ibug68" in self.model.embeddings and near_face(landmarks68, face.box):
+                guide, weights = guidance(start, landmarks68, len(points))
             clock.lap("encode")
         fit = fit_landmarks(self.model, points, scheme=scheme, weights=weights, start=start, guide=guide)
         clock.lap("landmarks")
@@ -90,24 +94,32 @@ class FaceEstimator:
             fit = fit.replace(flags=(*fit.flags, UNUSED))
         return fit
 
-    def _start(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters | None:
+    def _start(self, pixels: np.ndarray, face: DetectedFace) -> tuple[FaceParameters | None, np.ndarray | None]:
+        """The encoder's parameters, and its landmarks from the crop as it is and mirrored; or nothing."""
         try:
-            return self._encode(pixels, face)
+            parameters, seen = self._encode(pixels, face)
+            return parameters, (seen.landmarks68 + self._encoder.mirrored_landmarks(pixels, seen)) / 2
         except FaceReconError:
             # Nothing is lost: the fit can do without, and the flag says that it did.
-            return None
+            return None, None
 
-    def _encode(self, pixels: np.ndarray, face: DetectedFace) -> FaceParameters:
-        # Training crops are squares around 68 landmarks, hidden ones included, which a box and a detector's points only tell
-        # of a face that looks at the camera. Of others the first answer says where to cut the second crop.
+    def _encode(self, pixels: np.ndarray, face: DetectedFace) -> tuple[FaceParameters, EncoderResult]:
+        """The encoder's parameters, checked, and its answer.
+
+        Training crops are squares around 68 landmarks, hidden ones included, of faces that stand. A box and a detector's points
+        tell where those lie of a face that looks at the camera; of others the first answer says where to cut the second crop.
+        """
+        roll = 0.0 if face.points5 is None else roll_of(face.points5)
+        roll = roll if abs(roll) > ROLL_LIMIT else 0.0
         if face.points478 is None:
-            found = self._encoder.predict(pixels, face.box)
+            seen = self._encoder.predict(pixels, face.box, roll=roll)
         else:
-            found = self._encoder.predict(pixels, points=face.points478[list(IBUG68_TO_MEDIAPIPE478), :2])
-            parameters = check_start(self.model, found.parameters)
+            seen = self._encoder.predict(pixels, points=face.points478[list(IBUG68_TO_MEDIAPIPE478), :2], roll=roll)
+            parameters = check_start(self.model, seen.parameters)
             if turn_degrees(parameters) < TURN_START_DEG:
-                return parameters
-        return check_start(self.model, self._encoder.predict(pixels, points=found.landmarks68).parameters)
+                return parameters, seen
+        seen = self._encoder.predict(pixels, points=seen.landmarks68, roll=roll)
+        return check_start(self.model, seen.parameters), seen
 
     def _points(self, face: DetectedFace) -> tuple[np.ndarray, str]:
         if face.points478 is not None:

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "sh_basis": "harmonics",
     "shade": "harmonics",
     "ambient_light": "harmonics",
+    "turned_light": "harmonics",
     "ColourRender": "colour",
     "render_colour": "colour",
     "sample_texture": "textured",

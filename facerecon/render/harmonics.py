@@ -65,3 +65,36 @@ def ambient_light(level: float = 1.0, *, dtype: torch.dtype = torch.float32) -> 
     light = torch.zeros(9, 3, dtype=dtype)
     light[0] = level / _C0
     return light
+
+
+def turned_light(light: Tensor, turn: Tensor) -> Tensor:
+    """The light of a picture whose content, light included, is turned or mirrored: a turned surface is lit as before.
+
+    The bands are closed under rotation (Ramamoorthi and Hanrahan 2001), so directions in general position give the exact map.
+
+    Args:
+        light: (..., 9, 3).
+        turn: (..., 3, 3) orthogonal, in the camera frame (x right, y down, z forward).
+
+    Returns:
+        (..., 9, 3) in the dtype of `light`; `light` itself where nothing is turned.
+    """
+    check_shape("light", light, ("...", 9, 3))
+    check_shape("turn", turn, ("...", 3, 3))
+    if bool((turn == torch.eye(3, dtype=turn.dtype, device=turn.device)).all()):
+        return light
+    # To the frame of the light, whose y points up and whose z comes to the viewer.
+    flip = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64, device=turn.device)
+    matrix = flip[:, None] * turn.double() * flip
+    normals = _directions().to(turn.device)
+    # Solved from what is wanted: basis(Q n) light' = basis(n) light.
+    change = torch.linalg.pinv(sh_basis(normals @ matrix.mT)) @ sh_basis(normals)
+    return (change @ light.double()).to(light.dtype)
+
+
+def _directions(count: int = 48) -> Tensor:
+    """(count, 3) float64 unit vectors spread over the sphere by the golden angle."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z, turn = 1 - 2 * index / count, index * math.pi * (3 - math.sqrt(5))
+    ring = (1 - z * z).sqrt()
+    return torch.stack([ring * torch.cos(turn), ring * torch.sin(turn), z], -1)

@@ -21,7 +21,7 @@ from facerecon.geometry import ScaledOrthographicPose
 from facerecon.geometry.rotations import euler_deg_to_matrix_aflw, matrix_to_euler_deg_aflw
 from facerecon.morphable import FaceParameters, MorphableModel
 from facerecon.detection import pose_to_crop
-from facerecon.render import sh_basis
+from facerecon.render import turned_light
 from facerecon.synthesis.heads import MARGIN
 from facerecon.synthesis.profile_head import HeadSurface, head_surface
 from facerecon.synthesis.profile_sheet import Sheet, surrounding_sheet
@@ -155,24 +155,3 @@ def larger_yaws(yaw_deg: float, *, step_deg: float = 15.0, limit_deg: float = YA
     steps = [step_deg * k for k in range(1, int(limit_deg / step_deg + 1e-9) + 1)]
     sides = (-1.0, 1.0) if abs(yaw_deg) <= FRONTAL_DEG else (float(np.sign(yaw_deg)),)
     return tuple(side * yaw for side in sides for yaw in steps if yaw >= side * yaw_deg + step_deg / 2)
-
-
-def turned_light(light: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Spherical harmonics (9, 3) of a light that turns with the head.
-
-    Args:
-        light: in the frame x right, y up, z toward the viewer.
-        turn: (3, 3) rotation of the head, in the camera frame (x right, y down, z forward).
-
-    Returns:
-        (9, 3) in the dtype of `light`: at each turned normal the colour that the light had at the normal before.
-    """
-    flip = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
-    # Directions in general position determine the nine coefficients; the bands are closed under rotation, so the fit is exact.
-    spiral = torch.arange(32, dtype=torch.float64)
-    height, angle = 1 - (2 * spiral + 1) / 32, 2.4 * spiral
-    ring = (1 - height**2).sqrt()
-    normals = torch.stack([ring * angle.cos(), height, ring * angle.sin()], -1)
-    before = sh_basis(normals) @ light.double()
-    after = sh_basis(normals @ (flip[:, None] * turn.double() * flip).T)
-    return torch.linalg.lstsq(after, before).solution.to(light.dtype)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from facerecon.render.harmonics import sh_basis
+from facerecon.render import turned_light
 from facerecon.training.augment import Warped, sample_affine
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LARGEST_REST = 1e-2
 # A code counts as symmetric when no mirrored vertex has another colour than the rule gives, to two steps of 255.
 LARGEST_COLOUR = 2 / 255
-_FLIP = (1.0, -1.0, -1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,19 +97,6 @@ def moved_truth(truth: Mapping[str, Tensor], warped: Warped, mirror: Mirror | No
     return {**moved, "known": known}
 
 
-def turned_light(light: Tensor, camera: Tensor) -> Tensor:
-    """Illumination (b, 9, 3) of pictures that are turned or mirrored by orthogonal maps (b, 3, 3) of the camera frame."""
-    if bool((camera == torch.eye(3)).all()):
-        return light
-    flip = torch.tensor(_FLIP)
-    # To the frame of the light, whose y points up.
-    matrix = (flip[:, None] * camera * flip).double()
-    normals = _directions()
-    # basis(Q n) = basis(n) D with an orthogonal D, and a turned surface is lit as before: basis(Q n) light' = basis(n) light.
-    turn = torch.linalg.pinv(sh_basis(normals)) @ sh_basis(normals @ matrix.mT)
-    return (turn.mT @ light.double()).to(light.dtype)
-
-
 def warp_code(maps: Tensor, warped: Warped, *, crop_size: int, mirror: Mirror | None) -> Tensor:
     """Codes (b, 3, m, m) in [0, 1] over crops of `crop_size` px, as the views see them: (b, 3, S, S), background 0.
 
@@ -144,11 +130,3 @@ def _solve(basis: Tensor, mirrored: Tensor) -> Tensor | None:
     rest = (matrix @ rows - wanted).norm(dim=1) / length
     # Rounded, since a solver's last digits depend on where its arrays lie, and a resumed run shall not.
     return matrix.mul(1e6).round().div(1e6).float() if bool((rest <= LARGEST_REST).all()) else None
-
-
-def _directions(count: int = 48) -> Tensor:
-    """(count, 3) float64 unit vectors spread over the sphere."""
-    index = torch.arange(count, dtype=torch.float64) + 0.5
-    z, turn = 1 - 2 * index / count, index * math.pi * (3 - math.sqrt(5))
-    ring = (1 - z * z).sqrt()
-    return torch.stack([ring * torch.cos(turn), ring * torch.sin(turn), z], -1)

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from facerecon.errors import ArgumentError
-from facerecon.fitting import LandmarkGuide, fit_landmarks, guide_of, refine_photometric
+from facerecon.fitting import LandmarkGuide, fit_landmarks, refine_photometric
 from facerecon.fitting.guide import Observations, view_weights
 from facerecon.fitting.initial_pose import estimate_view
 from facerecon.fitting.synthesis import SynthesisProblem
 from facerecon.geometry.rotations import matrix_to_rotvec
-from facerecon.morphable import FaceParameters
 
 NONE = (np.zeros(102), np.zeros(52))
 
@@ -63,13 +62,6 @@ def test_weights_are_in_units_of_a_fit_to_the_guide_alone(open_model, make):
     np.testing.assert_allclose(weights[478:], 2.0 * (3.5 / 1.5) ** 2)
     alone = Observations(open_model, "ibug68", points[:68], guide(np.zeros((68, 2)), 2.0))
     np.testing.assert_allclose(alone.with_guide(np.ones(68))[68:], 2.0)
-
-
-def test_a_guide_of_parameters_lies_on_their_landmarks(open_model, make):
-    pose = make.pose(30.0, 10.0, -5.0)
-    made = guide_of(open_model, FaceParameters.neutral(open_model, pose), weight=0.5)
-    np.testing.assert_allclose(made.points, make.landmarks(open_model, *NONE, pose, scheme="ibug68"), atol=1e-4)
-    assert made.scheme == "ibug68" and (made.weights == 0.5).all()
 
 
 def test_the_photometric_stage_keeps_the_guide(open_model, make):

@@ -14,6 +14,9 @@ from facerecon.errors import ArgumentError, FaceError, FaceReconError, ImageErro
 from facerecon.mofa import (
     CodeLayout, EncoderFacts, EncoderFile, EncoderPredictor, FaceEncoder, encoder_input, read_code, save_encoder)
 
+from facerecon.morphable.schemes import IBUG68_FLIP
+from facerecon.render import shade
+
 from .conftest import mask_model
 
 HEIGHT, WIDTH = 180, 240
@@ -200,3 +203,41 @@ def test_the_crop_of_the_weights_file_is_used(model, photo):
     wide = EncoderFile(file.encoder, dataclasses.replace(file.facts, crop=CropRule(detector_margin=3.0)))
     assert isinstance(EncoderPredictor(model, wide).predict(photo, BOX).crop, Crop)
     assert EncoderPredictor(model, wide).predict(photo, BOX).crop.side == pytest.approx(3.0 * 110)
+
+
+def test_a_face_that_lies_is_seen_upright(model, photo):
+    """A photo turned by a quarter, with its roll, gives the same face, turned: pixels, box, pose and light."""
+    predictor = EncoderPredictor(model, encoder_file(model))
+    upright = predictor.predict(photo, BOX)
+    # Clockwise: the pixel (x, y) comes to (HEIGHT - 1 - y, x).
+    lying = np.ascontiguousarray(np.rot90(photo, -1))
+    x0, y0, x1, y1 = BOX
+    box = (HEIGHT - 1 - y1, x0, HEIGHT - 1 - y0, x1)
+    result = predictor.predict(lying, box, roll=np.pi / 2)
+
+    def turned(points: np.ndarray) -> np.ndarray:
+        return np.stack([HEIGHT - 1 - points[:, 1], points[:, 0]], axis=1)
+
+    np.testing.assert_allclose(result.landmarks68, turned(upright.landmarks68), atol=0.2)
+    again = predictor.predict(lying, points=turned(upright.landmarks68), roll=np.pi / 2)
+    np.testing.assert_allclose(again.landmarks68, turned(predictor.predict(photo, points=upright.landmarks68).landmarks68),
+                               atol=0.2)
+    one, other = upright.parameters, result.parameters
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(other.pose.rotation, quarter @ one.pose.rotation, atol=0.01, rtol=0)
+    torch.testing.assert_close(other.identity, one.identity, atol=0.02, rtol=0)
+    # The mean face's normals are lit alike in both.
+    normals = torch.nn.functional.normalize(model.mean, dim=1)
+    lights = [shade(torch.ones(1, 3), face.pose.light_frame(normals), face.illumination) for face in (one, other)]
+    torch.testing.assert_close(*lights, atol=0.02, rtol=0)
+
+
+def test_the_mirrored_look_of_a_mirrored_photo_is_the_first_look(model, photo):
+    predictor = EncoderPredictor(model, encoder_file(model))
+    result = predictor.predict(photo, BOX)
+    mirror = np.ascontiguousarray(photo[:, ::-1])
+    box = (WIDTH - 1 - BOX[2], BOX[1], WIDTH - 1 - BOX[0], BOX[3])
+    other = predictor.predict(mirror, box)
+    back = other.landmarks68[list(IBUG68_FLIP)] * (-1.0, 1.0) + (WIDTH - 1, 0.0)
+    np.testing.assert_allclose(predictor.mirrored_landmarks(photo, result), back, atol=0.2)
+    assert np.abs(back - result.landmarks68).max() > 1

@@ -14,7 +14,7 @@ from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.morphable import FaceParameters
 from facerecon.mofa import EncoderPredictor
 from facerecon.pipeline.guidance import (
-    GUIDE_LEAST, GUIDE_MOST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, guidance, near_landmarks, turn_degrees)
+    GUIDE_LEAST, GUIDE_MOST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, guidance, near_face, turn_degrees)
 from facerecon.pipeline.methods import Clock, FaceEstimator
 
 
@@ -30,58 +30,72 @@ def test_the_turn_is_the_angle_to_the_camera(reconstructor, yaw, pitch, roll, tu
 
 def test_trust_passes_to_the_encoder_as_the_head_turns(reconstructor):
     model = reconstructor.model
-    seen = [guidance(model, head(model, yaw), 478)
+    there = np.arange(136.0).reshape(68, 2)
+    seen = [guidance(head(model, yaw), there, 478)
             for yaw in (0.0, TURN_START_DEG, (TURN_START_DEG + TURN_END_DEG) / 2, TURN_END_DEG, -80.0)]
     guides, landmarks = [guide.weights[0] for guide, _ in seen], [weights[0] for _, weights in seen]
     assert guides[:2] == pytest.approx([GUIDE_LEAST] * 2) and guides[3:] == pytest.approx([GUIDE_MOST] * 2)
     assert landmarks[:2] == pytest.approx([1.0] * 2) and landmarks[3:] == pytest.approx([LANDMARKS_LEAST] * 2)
     # Half way, by the ramp's symmetry, halfway between.
     assert guides[2] == pytest.approx((GUIDE_LEAST + GUIDE_MOST) / 2, rel=1e-3)
-    assert seen[0][1].shape == (478,) and seen[0][0].points.shape == (68, 2)
+    assert seen[0][1].shape == (478,)
+    np.testing.assert_array_equal(seen[0][0].points, there)
 
 
-def test_an_answer_elsewhere_is_no_guide(reconstructor):
-    model, here = reconstructor.model, head(reconstructor.model, 10.0)
-    points = here.pose.project(model.landmarks("mediapipe478", here.identity, here.expression)).numpy()
-    side = np.sqrt(np.prod(np.ptp(points[:, :2], axis=0)))
-    assert near_landmarks(model, here, points, "mediapipe478")
-    assert near_landmarks(model, head(model, 10.0, centre=(100.0 + 0.2 * side, 90.0)), points, "mediapipe478")
-    assert not near_landmarks(model, head(model, 10.0, centre=(100.0 + 0.4 * side, 90.0)), points, "mediapipe478")
+def test_an_answer_elsewhere_is_no_guide():
+    points = np.random.default_rng(0).uniform(0.0, 100.0, (68, 2))
+    points[:2] = (0.0, 0.0), (100.0, 100.0)
+    # Moved by a share d of its width, a box overlaps by (1 - d) / (1 + d): 0.33 at a half, 0.18 at 0.7.
+    for share, near in ((0.0, True), (0.5, True), (0.7, False)):
+        assert near_face(points, np.array([100.0 * share, 0.0, 100.0 + 100.0 * share, 100.0])) is near
 
 
-def told(landmarks68: np.ndarray, parameters: FaceParameters, calls: list):
-    def predict(self, pixels, box=None, *, points=None):
-        calls.append((box, points))
+def told(monkeypatch, landmarks68: np.ndarray, parameters: FaceParameters) -> list:
+    """An encoder that always says the same; the boxes, points and rolls that it is asked with."""
+    calls = []
+
+    def predict(self, pixels, box=None, *, points=None, roll=0.0):
+        calls.append((box, points, roll))
         return types.SimpleNamespace(parameters=parameters, landmarks68=landmarks68)
 
-    return predict
+    monkeypatch.setattr(EncoderPredictor, "predict", predict)
+    monkeypatch.setattr(EncoderPredictor, "mirrored_landmarks", lambda self, pixels, seen: seen.landmarks68)
+    return calls
 
 
 @pytest.mark.parametrize("yaw, dense, passes", [(5.0, True, 1), (45.0, True, 2), (5.0, False, 2)])
 def test_a_turned_or_sparse_face_is_cut_again_by_its_own_landmarks(reconstructor, portrait, monkeypatch, yaw, dense, passes):
     (found,) = reconstructor._finder.find(portrait(0))
-    own, calls = np.arange(136.0).reshape(68, 2), []
-    monkeypatch.setattr(EncoderPredictor, "predict", told(own, head(reconstructor.model, yaw, centre=(150.0, 150.0)), calls))
+    own = np.arange(136.0).reshape(68, 2)
+    calls = told(monkeypatch, own, head(reconstructor.model, yaw, centre=(150.0, 150.0)))
     face = found if dense else dataclasses.replace(found, points478=None)
     estimate = FaceEstimator(reconstructor.model, method="encoder", encoder=object.__new__(EncoderPredictor))
     estimate(portrait(0), face, Clock({}))
-    assert len(calls) == passes and (calls[0][1] is not None) == dense
+    assert len(calls) == passes and (calls[0][1] is not None) == dense and {roll for *_, roll in calls} == {0.0}
     if passes == 2:
         np.testing.assert_array_equal(calls[1][1], own)
 
 
+def test_a_lying_face_is_shown_upright(reconstructor, portrait, monkeypatch):
+    lying = np.ascontiguousarray(np.rot90(portrait(0), -1))
+    (found,) = reconstructor._finder.find(lying)
+    calls = told(monkeypatch, np.zeros((68, 2)), head(reconstructor.model, 0.0, centre=(150.0, 150.0)))
+    FaceEstimator(reconstructor.model, method="encoder", encoder=object.__new__(EncoderPredictor))(lying, found, Clock({}))
+    assert np.degrees(calls[0][2]) == pytest.approx(90.0, abs=10)
+
+
 def test_a_turned_encoder_turns_the_fit(reconstructor, portrait, face, monkeypatch):
-    """The landmarks say frontal; at 50 degrees the encoder is believed, but for an answer beside the face."""
-    pose = face.pose
-    turned = torch.as_tensor(euler_deg_to_matrix_aflw(0.0, 50.0, 0.0), dtype=torch.float32)
+    """The landmarks say frontal; at 60 degrees the encoder is believed, but for an answer beside the face."""
+    pose, model = face.pose, reconstructor.model
+    turned = torch.as_tensor(euler_deg_to_matrix_aflw(0.0, 60.0, 0.0), dtype=torch.float32)
     answer = face.parameters.replace(pose=ScaledOrthographicPose(turned, pose.translation, pose.scale))
-    monkeypatch.setattr(EncoderPredictor, "predict", told(face.landmarks68, answer, []))
+    there = answer.pose.project(model.landmarks("ibug68", answer.identity, answer.expression)).numpy()[:, :2]
+    told(monkeypatch, there, answer)
     (found,) = reconstructor._finder.find(portrait(0))
-    estimate = FaceEstimator(reconstructor.model, method="auto", stages="landmarks", encoder=object.__new__(EncoderPredictor))
+    estimate = FaceEstimator(model, method="auto", stages="landmarks", encoder=object.__new__(EncoderPredictor))
     guided = estimate(portrait(0), found, Clock({}))
     assert turn_degrees(guided.parameters) > turn_degrees(face.parameters) + 10 and guided.guide is not None
-    away = answer.replace(pose=ScaledOrthographicPose(turned, pose.translation + 300.0, pose.scale))
-    monkeypatch.setattr(EncoderPredictor, "predict", told(face.landmarks68, away, []))
+    told(monkeypatch, there + 300.0, answer)
     plain = estimate(portrait(0), found, Clock({}))
     assert plain.guide is None
     np.testing.assert_array_equal(plain.parameters.pose.rotation, face.parameters.pose.rotation)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -101,8 +103,9 @@ def test_one_pixel_repeated_is_refused(surface, draw, pose):
         recover_pose(same, surface.mean)
 
 
-def test_photo_and_crop_are_inverse(pose):
-    crop = Crop((210.0, 95.5), 300.0, 128)
+@pytest.mark.parametrize("roll", [0.0, 0.7, -math.pi / 2])
+def test_photo_and_crop_are_inverse(pose, roll):
+    crop = Crop((210.0, 95.5), 300.0, 128, roll)
     view = pose(10)
     photo = pose_to_photo(view, crop)
     points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)) * 50

@@ -33,7 +33,7 @@ def asked(script, monkeypatch):
 
 
 def test_stages_are_done_once_and_the_shipped_file_is_the_trained_one(script, asked, tmp_path, capsys):
-    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--steps", "1", "--threads", "1",
+    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--steps", "1", "--more", "1", "--threads", "1",
              "--set", "batch_size=4", "--set", "warmup=0", "--set", "validate_every=0", "--set", "pictures_every=0"]
     assert script.main([*words, "--until", "data"]) == 0
     assert set(asked) == {"fitted", "turned", "heads", "test-turned", "test-heads"}
@@ -44,8 +44,11 @@ def test_stages_are_done_once_and_the_shipped_file_is_the_trained_one(script, as
     asked.clear()
     assert script.main(words) == 0
     assert not asked, "finished archives were made again"
-    shipped, trained = (load_encoder(tmp_path / "out" / place / name).encoder.state_dict() for place, name in
-                        (("ship", "encoder-128.safetensors"), ("encoder", "weights.safetensors")))
+    shipped, trained, first = (load_encoder(tmp_path / "out" / place / name).encoder.state_dict() for place, name in
+                               (("ship", "encoder-128.safetensors"), ("encoder-more", "weights.safetensors"),
+                                ("encoder", "weights.safetensors")))
+    # The second run began where the first ended: Adam's first step moves no weight by more than its rate.
+    assert 0 < max(float((trained[name] - first[name]).abs().max()) for name in trained if name.endswith("conv1.weight")) < 2e-3
     assert shipped.keys() == trained.keys()
     assert all(torch.equal(value, trained[name].half().float() if value.ndim > 1 else trained[name])
                for name, value in shipped.items() if value.is_floating_point())

@@ -10,8 +10,8 @@ from facerecon.detection import Crop
 from facerecon.errors import ArgumentError, FitError
 from facerecon.geometry import ScaledOrthographicPose, euler_deg_to_matrix_aflw
 from facerecon.morphable import FaceParameters, load_model
-from facerecon.render import antialias, rasterize, render_colour, render_pncc, sh_basis
-from facerecon.synthesis.profile import Profiler, larger_yaws, profile_views, turned_light
+from facerecon.render import antialias, rasterize, render_colour, render_pncc, sh_basis, turned_light
+from facerecon.synthesis.profile import Profiler, larger_yaws, profile_views
 
 SIZE = 96
 PITCH, YAW, ROLL = 4.0, 14.0, -3.0

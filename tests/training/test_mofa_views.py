@@ -10,9 +10,9 @@ import torch
 
 from facerecon.mofa import FaceCode
 from facerecon.morphable.schemes import IBUG68_FLIP
-from facerecon.render import shade
+from facerecon.render import shade, turned_light
 from facerecon.training.augment import Augmentation, augment, warp_points
-from facerecon.training.mofa_views import Mirror, moved_truth, turned_light, warp_code
+from facerecon.training.mofa_views import Mirror, moved_truth, warp_code
 
 MOVES = Augmentation(flip=0.5, translate=0.05, scale=(0.9, 1.1), rotate_deg=25.0)
 SIZE = 144
