@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from facerecon.detection.boxes import iou, points_box
 from facerecon.fitting import LandmarkGuide
+from facerecon.fitting.result import landmark_nme_percent
 from facerecon.morphable import FaceParameters
 
 # Degrees between the directions of face and camera over which trust passes from the landmarks to the encoder: the detector
@@ -17,8 +19,42 @@ TURN_START_DEG, TURN_END_DEG = 35.0, 65.0
 GUIDE_LEAST, GUIDE_MOST = 0.1, 2.0
 # What remains of the landmarks' weight after.
 LANDMARKS_LEAST = 0.4
+# Beyond this turn a detector's landmarks say little of how good an answer is.
+JUDGED_BY_LOOKS_DEG = 50.0
+# Looks at a crop and at its mirror image differ by 2 % at the median and 6 % at the 98th percentile; wrong answers by far more.
+DOUBT_PERCENT = 6.0
+POOR_FIT = "poor_fit"
 # An answer whose landmarks' box overlaps the detector's less is that of another face, or of none.
 LEAST_OVERLAP = 0.25
+
+
+class Look(NamedTuple):
+    """What an encoder says of a face.
+
+    Attributes:
+        parameters: with the pose in px of the photo, checked.
+        landmarks68: (68, 2) float32 px, from the crop as it is and, where that was looked at, mirrored.
+        doubt_percent: mean distance of the two as percent of sqrt(w h) of their box; None without the mirrored look.
+    """
+
+    parameters: FaceParameters
+    landmarks68: np.ndarray
+    doubt_percent: float | None
+
+
+def both_ways(parameters: FaceParameters, landmarks68: np.ndarray, mirrored68: np.ndarray) -> Look:
+    """A look at a crop joined with one at its mirror image, both (68, 2) px of the photo."""
+    mean = (landmarks68 + mirrored68) / 2
+    away = landmark_nme_percent(mirrored68, landmarks68, np.ones(len(landmarks68), bool))
+    return Look(parameters, mean, away)
+
+
+def judged_flags(flags: tuple[str, ...], parameters: FaceParameters, look: Look | None) -> tuple[str, ...]:
+    """Flags of a result: of a head turned far aside `poor_fit` by the encoder's doubt, not by the detector's landmarks."""
+    if look is None or look.doubt_percent is None or turn_degrees(parameters) < JUDGED_BY_LOOKS_DEG:
+        return flags
+    kept = tuple(flag for flag in flags if flag != POOR_FIT)
+    return (*kept, POOR_FIT) if look.doubt_percent > DOUBT_PERCENT else kept
 
 
 def turn_degrees(parameters: FaceParameters) -> float:
@@ -31,15 +67,10 @@ def near_face(landmarks68: np.ndarray, box: np.ndarray) -> bool:
     return float(iou(points_box(landmarks68), np.asarray(box, np.float64)[None])[0]) >= LEAST_OVERLAP
 
 
-def guidance(encoded: FaceParameters, landmarks68: np.ndarray, count: int) -> tuple[LandmarkGuide, np.ndarray]:
-    """The guide of a fit to `count` landmarks of a detector, and the landmarks' weights (count,).
-
-    Args:
-        encoded: an encoder's answer, whose turn decides.
-        landmarks68: (68, 2) px, what it says of the landmarks.
-        count: of the detector's landmarks.
-    """
-    along = min(max((turn_degrees(encoded) - TURN_START_DEG) / (TURN_END_DEG - TURN_START_DEG), 0.0), 1.0)
+def guidance(look: Look, count: int) -> tuple[LandmarkGuide, np.ndarray]:
+    """The guide of a fit to `count` landmarks of a detector, and the landmarks' weights (count,); the turn decides."""
+    along = min(max((turn_degrees(look.parameters) - TURN_START_DEG) / (TURN_END_DEG - TURN_START_DEG), 0.0), 1.0)
     turned = along * along * (3.0 - 2.0 * along)
-    guide = LandmarkGuide(landmarks68, np.full(len(landmarks68), GUIDE_LEAST + (GUIDE_MOST - GUIDE_LEAST) * turned))
+    weight = GUIDE_LEAST + (GUIDE_MOST - GUIDE_LEAST) * turned
+    guide = LandmarkGuide(look.landmarks68, np.full(len(look.landmarks68), weight))
     return guide, np.full(count, 1.0 + (LANDMARKS_LEAST - 1.0) * turned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ import numpy as np
 
 from facerecon.detection import DetectedFace
 from facerecon.detection.five_points import roll_of
-from facerecon.errors import FaceError, FaceReconError
+from facerecon.errors import FaceError, FaceReconError, LandmarkError
 from facerecon.fitting import FitResult, fit_landmarks, judge_parameters, refine_photometric
 from facerecon.fitting.start import check_start
 from facerecon.morphable import FaceParameters, MorphableModel
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
-from facerecon.pipeline.guidance import TURN_START_DEG, guidance, near_face, turn_degrees
+from facerecon.pipeline.guidance import (
+    DOUBT_PERCENT, TURN_START_DEG, Look, both_ways, guidance, judged_flags, near_face, turn_degrees)
 
 if TYPE_CHECKING:
     from facerecon.mofa import EncoderPredictor, EncoderResult
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 ROLL_LIMIT = math.radians(30)
 METHODS = ("auto", "fit", "encoder")
 STAGES = ("full", "landmarks")
+# Of the encoder's points.
+SCHEME = "ibug68"
 # The encoder's answer was not a better start than none, or it gave none; the result is that of the fit alone.
 UNUSED = "encoder_unused"
 
@@ -74,34 +78,59 @@ class FaceEstimator:
         """
         points, scheme = self._points(face)
         if self.method == "encoder":
-            parameters, _ = self._encode(pixels, face)
+            look = self._look(pixels, face)
             clock.lap("encode")
-            judged = judge_parameters(self.model, parameters, points, scheme=scheme)
+            judged = judge_parameters(self.model, look.parameters, points, scheme=scheme)
             clock.lap("judge")
-            return judged
-        start = guide = weights = None
+            return judged.replace(flags=judged_flags(judged.flags, look.parameters, look))
+        look = start = guide = weights = None
         if self.method == "auto":
-            start, landmarks68 = self._start(pixels, face)
-            if start is not None and "ibug68" in self.model.embeddings and near_face(landmarks68, face.box):
-                guide, weights = guidance(start, landmarks68, len(points))
+            look = self._start(pixels, face)
+            if look is not None:
+                start = look.parameters
+                if SCHEME in self.model.embeddings and near_face(look.landmarks68, face.box):
+                    guide, weights = guidance(look, len(points))
             clock.lap("encode")
-        fit = fit_landmarks(self.model, points, scheme=scheme, weights=weights, start=start, guide=guide)
+        try:
+            fit = fit_landmarks(self.model, points, scheme=scheme, weights=weights, start=start, guide=guide)
+        except LandmarkError:
+            if guide is None:
+                raise
+            # No head has both the landmarks and the guide; without it either is a face, or nothing is.
+            guide = None
+            fit = fit_landmarks(self.model, points, scheme=scheme, start=start)
         clock.lap("landmarks")
         if self._stages == "full":
             fit = refine_photometric(self.model, pixels, fit, guess=start)
             clock.lap("photometric")
-        if self.method == "auto" and guide is None and not fit.warm:
+        if guide is not None:
+            fit = fit.replace(flags=judged_flags(fit.flags, fit.parameters, look))
+        elif self.method == "auto" and not fit.warm:
             fit = fit.replace(flags=(*fit.flags, UNUSED))
         return fit
 
-    def _start(self, pixels: np.ndarray, face: DetectedFace) -> tuple[FaceParameters | None, np.ndarray | None]:
-        """The encoder's parameters, and its landmarks from the crop as it is and mirrored; or nothing."""
+    def _start(self, pixels: np.ndarray, face: DetectedFace) -> Look | None:
         try:
-            parameters, seen = self._encode(pixels, face)
-            return parameters, (seen.landmarks68 + self._encoder.mirrored_landmarks(pixels, seen)) / 2
+            return self._look(pixels, face)
         except FaceReconError:
             # Nothing is lost: the fit can do without, and the flag says that it did.
-            return None, None
+            return None
+
+    def _look(self, pixels: np.ndarray, face: DetectedFace) -> Look:
+        """The encoder's answer; its mirrored look too, but for a face that the encoder alone tells in half the time."""
+        look = self._looked(pixels, face)
+        if look.doubt_percent is None or look.doubt_percent <= DOUBT_PERCENT or face.points478 is None:
+            return look
+        # Dense landmarks of a profile may be so wrong that their crop misses half of the face; the box may still be right.
+        other = self._looked(pixels, dataclasses.replace(face, points478=None))
+        return other if other.doubt_percent < look.doubt_percent else look
+
+    def _looked(self, pixels: np.ndarray, face: DetectedFace) -> Look:
+        parameters, seen = self._encode(pixels, face)
+        frontal = face.points478 is not None and turn_degrees(parameters) < TURN_START_DEG
+        if self.method == "encoder" and frontal:
+            return Look(parameters, seen.landmarks68, None)
+        return both_ways(parameters, seen.landmarks68, self._encoder.mirrored_landmarks(pixels, seen))
 
     def _encode(self, pixels: np.ndarray, face: DetectedFace) -> tuple[FaceParameters, EncoderResult]:
         """The encoder's parameters, checked, and its answer.

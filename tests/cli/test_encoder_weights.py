@@ -41,10 +41,16 @@ def test_a_folder_by_the_encoder(command, mixed, records, weights, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["--method", "encoder"], "facerecon train"), (["--method", "fit", "--weights", "x.safetensors"], "weights"),
+    (["--method", "fit", "--weights", "x.safetensors"], "weights"),
     (["--method", "encoder", "--weights", "gone.safetensors"], "gone.safetensors"),
     (["--pncc-weights", "x.safetensors"], "pncc_weights"),
 ])
 def test_wrong_usage(command, photos, tmp_path, words, text):
     result = command("reconstruct", photos / "p0.png", "-o", tmp_path / "out", *words)
     assert result.exit_code == 2 and text in result.output.replace("\n", " ")
+
+
+def test_without_weights_that_ship_the_encoder_is_refused(command, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("facerecon.pipeline.encoder_weights.manifest", dict)
+    result = command("reconstruct", photos / "p0.png", "-o", tmp_path / "out", "--method", "encoder")
+    assert result.exit_code == 2 and "facerecon train" in result.output.replace("\n", " ")

@@ -114,7 +114,7 @@ def test_a_bug_in_one_photo_does_not_lose_the_others(command, photos, records, t
     (["reconstruct"], "INPUT"), (["reconstruct", "x.jpg", "--units", "feet"], "--units"),
     (["reconstruct", "x.jpg", "--format", "fbx"], "fbx"), (["reconstruct", "x.jpg", "--format", "obj,none"], "none"),
     (["reconstruct", "x.jpg", "--maps", "uv"], "uv"), (["reconstruct", "x.jpg", "--faces", "0"], "faces"),
-    (["reconstruct", "x.jpg", "--faces", "most"], "faces"), (["reconstruct", "x.jpg", "--method", "encoder"], "encoder"),
+    (["reconstruct", "x.jpg", "--faces", "most"], "faces"), (["reconstruct", "x.jpg", "--method", "guess"], "guess"),
     (["reconstruct", "x.jpg", "--ipd-mm", "5000"], "ipd_mm"), (["reconstruct", "x.jpg", "--model", "none.facemodel"], "none.facemodel"),
     (["reconstruct", "x.jpg", "--device", "cuda"], "cuda"), (["reconstruct", "x.jpg", "--workers", "0"], "workers"),
     (["reconstruct", "x.jpg", "--resume", "--overwrite"], "--overwrite"), (["reconstruct", "*.nothing"], "*.nothing"),

@@ -15,7 +15,7 @@ PORTRAITS = sorted((Path(__file__).resolve().parents[2] / "assets" / "portraits"
 def reconstructor():
     from facerecon import FaceReconstructor
 
-    with FaceReconstructor(stages="landmarks", texture="none") as made:
+    with FaceReconstructor(method="fit", stages="landmarks", texture="none") as made:
         yield made
 
 

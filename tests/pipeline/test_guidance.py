@@ -14,7 +14,8 @@ from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.morphable import FaceParameters
 from facerecon.mofa import EncoderPredictor
 from facerecon.pipeline.guidance import (
-    GUIDE_LEAST, GUIDE_MOST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, guidance, near_face, turn_degrees)
+    DOUBT_PERCENT, GUIDE_LEAST, GUIDE_MOST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, Look, both_ways, guidance,
+    judged_flags, near_face, turn_degrees)
 from facerecon.pipeline.methods import Clock, FaceEstimator
 
 
@@ -31,7 +32,7 @@ def test_the_turn_is_the_angle_to_the_camera(reconstructor, yaw, pitch, roll, tu
 def test_trust_passes_to_the_encoder_as_the_head_turns(reconstructor):
     model = reconstructor.model
     there = np.arange(136.0).reshape(68, 2)
-    seen = [guidance(head(model, yaw), there, 478)
+    seen = [guidance(Look(head(model, yaw), there, None), 478)
             for yaw in (0.0, TURN_START_DEG, (TURN_START_DEG + TURN_END_DEG) / 2, TURN_END_DEG, -80.0)]
     guides, landmarks = [guide.weights[0] for guide, _ in seen], [weights[0] for _, weights in seen]
     assert guides[:2] == pytest.approx([GUIDE_LEAST] * 2) and guides[3:] == pytest.approx([GUIDE_MOST] * 2)
@@ -48,6 +49,24 @@ def test_an_answer_elsewhere_is_no_guide():
     # Moved by a share d of its width, a box overlaps by (1 - d) / (1 + d): 0.33 at a half, 0.18 at 0.7.
     for share, near in ((0.0, True), (0.5, True), (0.7, False)):
         assert near_face(points, np.array([100.0 * share, 0.0, 100.0 + 100.0 * share, 100.0])) is near
+
+
+def test_doubt_is_how_far_two_looks_differ():
+    points = np.random.default_rng(0).uniform(0.0, 100.0, (68, 2))
+    points[:2] = (0.0, 0.0), (100.0, 100.0)
+    look = both_ways(None, points, points + (3.0, 4.0))
+    # 5 px in a box of 100 px.
+    assert look.doubt_percent == pytest.approx(5.0)
+    np.testing.assert_allclose(look.landmarks68, points + (1.5, 2.0))
+
+
+@pytest.mark.parametrize("yaw, doubt, before, after", [
+    (20.0, 50.0, (), ()), (20.0, 0.0, ("poor_fit",), ("poor_fit",)), (80.0, DOUBT_PERCENT - 0.1, ("a", "poor_fit"), ("a",)),
+    (80.0, DOUBT_PERCENT + 0.1, ("a",), ("a", "poor_fit")), (80.0, None, ("poor_fit",), ("poor_fit",))])
+def test_a_head_turned_far_is_judged_by_the_encoders_doubt(reconstructor, yaw, doubt, before, after):
+    parameters = head(reconstructor.model, yaw)
+    assert judged_flags(before, parameters, Look(parameters, np.zeros((68, 2)), doubt)) == after
+    assert judged_flags(before, parameters, None) == before
 
 
 def told(monkeypatch, landmarks68: np.ndarray, parameters: FaceParameters) -> list:
@@ -74,6 +93,25 @@ def test_a_turned_or_sparse_face_is_cut_again_by_its_own_landmarks(reconstructor
     assert len(calls) == passes and (calls[0][1] is not None) == dense and {roll for *_, roll in calls} == {0.0}
     if passes == 2:
         np.testing.assert_array_equal(calls[1][1], own)
+
+
+def test_a_doubtful_answer_is_asked_again_from_the_box(reconstructor, portrait, monkeypatch):
+    """The crop of the landmarks gives looks that differ, that of the box gives looks that agree: the second is taken."""
+    (found,) = reconstructor._finder.find(portrait(0))
+    answers = {True: found.box[:2] + np.arange(136.0).reshape(68, 2), False: found.box[:2] + np.arange(136.0)[::-1].reshape(68, 2)}
+    parameters, dense = head(reconstructor.model, 70.0, centre=(150.0, 150.0)), []
+
+    def predict(self, pixels, box=None, *, points=None, roll=0.0):
+        if box is not None or np.shape(points) == (68, 2) and not any(points is answer for answer in answers.values()):
+            dense.append(box is None)
+        return types.SimpleNamespace(parameters=parameters, landmarks68=answers[dense[-1]])
+
+    monkeypatch.setattr(EncoderPredictor, "predict", predict)
+    monkeypatch.setattr(EncoderPredictor, "mirrored_landmarks", lambda self, pixels, seen: seen.landmarks68 + 40.0 * dense[-1])
+    estimate = FaceEstimator(reconstructor.model, method="auto", stages="landmarks", encoder=object.__new__(EncoderPredictor))
+    look = estimate._look(portrait(0), found)
+    assert dense == [True, False] and look.doubt_percent == 0.0
+    np.testing.assert_array_equal(look.landmarks68, answers[False])
 
 
 def test_a_lying_face_is_shown_upright(reconstructor, portrait, monkeypatch):

@@ -101,7 +101,7 @@ def test_another_suffix_is_refused(face, tmp_path):
 
 
 def test_a_known_eye_distance_fixes_the_size_and_moves_nothing_in_the_photo(reconstructor, portrait, face):
-    with FaceReconstructor(reconstructor.model, stages="landmarks", texture="none", ipd_mm=70) as sized:
+    with FaceReconstructor(reconstructor.model, method="fit", stages="landmarks", texture="none", ipd_mm=70) as sized:
         large = sized(portrait(0))[0]
     neutral = large.model.embeddings["mediapipe478"].locate(large.neutral, large.faces)
     assert np.linalg.norm(neutral[468] - neutral[473]) == pytest.approx(70, abs=0.01)
