@@ -8,7 +8,7 @@ FACES is a crop archive (`faces.jsonl` and its shards). The stages:
 1. data: photos with their fit (`synthesise --fitted`), photos turned aside (`--profile`) and heads to learn from, of the people
    of the training and validation splits; turned photos and heads to test on, of test people and of another seed;
 2. encoder: recipe encoder-128 on the three archives, and once more from there, with rougher crops and at half the rate;
-3. ship: half precision, with what was measured, in OUT/ship.
+3. ship: the mean of both runs' weights (Wortsman et al.: Model soups, ICML 2022), in half precision, in OUT/ship.
 
 Each stage leaves its result whole in OUT, says how many photos gave what, and is skipped when it is there. Killed, the same
 command goes on: archives at the next block, a training at its last checkpoint. Other options need another OUT.
@@ -82,12 +82,12 @@ class Weights:
             return
         plan = self._plan
         told = {"data": data, "steps": plan.steps, "set": list(plan.set), "seed": plan.seed}
-        trained, folder = self._stages.run("encoder", told, self._train), "encoder"
+        runs = {"encoder": self._stages.run("encoder", told, self._train)}
         if plan.more:
-            folder = "encoder-more"
-            trained = self._stages.run(folder, {"encoder": trained, "more": plan.more, "set": list(plan.set)}, self._train_more)
+            told = {**runs, "more": plan.more, "set": list(plan.set)}
+            runs["encoder-more"] = self._stages.run("encoder-more", told, self._train_more)
         if until == "ship":
-            self._stages.run("ship", {"encoder": trained}, lambda: self._ship(plan.output / folder))
+            self._stages.run("ship", runs, lambda: self._ship(list(runs)))
 
     def _make_data(self) -> dict[str, Any]:
         plan = self._plan
@@ -145,14 +145,18 @@ class Weights:
             raise Interrupted(name)
         return {"steps": result.steps, "skipped": result.skipped, "samples": len(material.training), "metrics": result.metrics}
 
-    def _ship(self, trained: Path) -> dict[str, Any]:
+    def _ship(self, runs: list[str]) -> dict[str, Any]:
         from facerecon.files import sha256_file
         from facerecon.mofa import load_encoder, save_encoder
 
-        loaded = load_encoder(trained / "weights.safetensors")
+        files = [load_encoder(self._plan.output / run / "weights.safetensors") for run in runs]
+        states = [file.encoder.state_dict() for file in files]
+        # The second run began at the first: both lie in one valley, and between them it is lower than at either.
+        files[-1].encoder.load_state_dict({name: sum(state[name] for state in states) / len(states)
+                                           if value.is_floating_point() else value for name, value in states[-1].items()})
         goal = self._plan.output / "ship" / "encoder-128.safetensors"
         goal.parent.mkdir(parents=True, exist_ok=True)
-        save_encoder(goal, loaded.encoder, loaded.facts, tensor_type="float16")
+        save_encoder(goal, files[-1].encoder, files[-1].facts, tensor_type="float16")
         return {"file": goal.name, "bytes": goal.stat().st_size, "sha256": sha256_file(goal)}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Weights = str | os.PathLike[str] | EncoderFile
 
-# Used as soon as the manifest of the assets lists it. It is one of three channels, for the open model.
+# Three channels, for the open model. A copy of the package without it does with fits alone.
 ENCODER_ASSET = "weights/encoder-128.safetensors"
 MEND = ("train one with `facerecon train mofa-cpu-128 --data DIR -o RUN` and give it as weights='RUN/weights.safetensors' "
         "(--weights on the command line), or use method='fit'")
