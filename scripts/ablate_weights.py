@@ -86,15 +86,16 @@ def scores(predictor: Any, faces: FaceSet, *, every: int) -> dict[str, Any]:
     found = {}
     for metric in ("nme68", "yaw") if known else ("nme51",):
         intervals = bootstrap_intervals(np.array([row[metric] for row in rows]), bins, counts)
-        found[metric] = {column: [round(getattr(intervals[column], part), 4) for part in ("figure", "low", "high")] for column in columns}
+        found[metric] = {column: [round(getattr(intervals[column], part), 4) for part in ("figure", "low", "high")]
+                         for column in columns}
     return {"faces": len(chosen), "errors": found}
 
 
 def report(options: argparse.Namespace, names: list[str], measured: dict[str, dict[str, Any]]) -> str:
     """The table in Markdown."""
     turned, real = (measured[names[0]][key] for key in ("profiled", "real"))
-    lines = [f"{options.steps} steps each, seed {options.seed}; {turned['faces']} turned photos and {real['faces']} labelled crops of "
-             "test people; 95 % intervals over people.", "",
+    lines = [f"{options.steps} steps each, seed {options.seed}; {turned['faces']} turned photos and {real['faces']} labelled "
+             "crops of test people; 95 % intervals over people.", "",
              "| training | NME 0-30 | 30-60 | 60-90 | yaw error 60-90, degrees | real crops, 51 inner points |",
              "|---|---|---|---|---|---|"]
     for name in names:

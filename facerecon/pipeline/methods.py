@@ -122,7 +122,10 @@ class FaceEstimator:
         if look.doubt_percent is None or look.doubt_percent <= DOUBT_PERCENT or face.points478 is None:
             return look
         # Dense landmarks of a profile may be so wrong that their crop misses half of the face; the box may still be right.
-        other = self._looked(pixels, dataclasses.replace(face, points478=None))
+        try:
+            other = self._looked(pixels, dataclasses.replace(face, points478=None))
+        except FaceReconError:
+            return look
         return other if other.doubt_percent < look.doubt_percent else look
 
     def _looked(self, pixels: np.ndarray, face: DetectedFace) -> Look:
