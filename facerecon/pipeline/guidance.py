@@ -15,8 +15,10 @@ from facerecon.morphable import FaceParameters
 # Degrees between the directions of face and camera over which trust passes from the landmarks to the encoder: the detector
 # was made for faces that look at the camera.
 TURN_START_DEG, TURN_END_DEG = 35.0, 65.0
-# Weight of the encoder's points before and after.
-GUIDE_LEAST, GUIDE_MOST = 0.1, 2.0
+# Weight of the encoder's points after; and before, of the jaw alone, which detectors put on the outline even near the front,
+# while their mouths and eyes show expressions that an encoder smooths away.
+GUIDE_MOST, JAW_LEAST = 2.0, 0.1
+JAW = slice(0, 17)
 # What remains of the landmarks' weight after.
 LANDMARKS_LEAST = 0.4
 # Beyond this turn a detector's landmarks say little of how good an answer is.
@@ -71,6 +73,6 @@ def guidance(look: Look, count: int) -> tuple[LandmarkGuide, np.ndarray]:
     """The guide of a fit to `count` landmarks of a detector, and the landmarks' weights (count,); the turn decides."""
     along = min(max((turn_degrees(look.parameters) - TURN_START_DEG) / (TURN_END_DEG - TURN_START_DEG), 0.0), 1.0)
     turned = along * along * (3.0 - 2.0 * along)
-    weight = GUIDE_LEAST + (GUIDE_MOST - GUIDE_LEAST) * turned
-    guide = LandmarkGuide(look.landmarks68, np.full(len(look.landmarks68), weight))
-    return guide, np.full(count, 1.0 + (LANDMARKS_LEAST - 1.0) * turned)
+    weights = np.full(len(look.landmarks68), GUIDE_MOST * turned)
+    weights[JAW] = JAW_LEAST + (GUIDE_MOST - JAW_LEAST) * turned
+    return LandmarkGuide(look.landmarks68, weights), np.full(count, 1.0 + (LANDMARKS_LEAST - 1.0) * turned)

@@ -14,7 +14,7 @@ from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.morphable import FaceParameters
 from facerecon.mofa import EncoderPredictor
 from facerecon.pipeline.guidance import (
-    DOUBT_PERCENT, GUIDE_LEAST, GUIDE_MOST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, Look, both_ways, guidance,
+    DOUBT_PERCENT, GUIDE_MOST, JAW_LEAST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, Look, both_ways, guidance,
     judged_flags, near_face, turn_degrees)
 from facerecon.pipeline.methods import Clock, FaceEstimator
 
@@ -34,11 +34,14 @@ def test_trust_passes_to_the_encoder_as_the_head_turns(reconstructor):
     there = np.arange(136.0).reshape(68, 2)
     seen = [guidance(Look(head(model, yaw), there, None), 478)
             for yaw in (0.0, TURN_START_DEG, (TURN_START_DEG + TURN_END_DEG) / 2, TURN_END_DEG, -80.0)]
-    guides, landmarks = [guide.weights[0] for guide, _ in seen], [weights[0] for _, weights in seen]
-    assert guides[:2] == pytest.approx([GUIDE_LEAST] * 2) and guides[3:] == pytest.approx([GUIDE_MOST] * 2)
+    jaw, inner = ([guide.weights[index] for guide, _ in seen] for index in (16, 17))
+    landmarks = [weights[0] for _, weights in seen]
+    # Near the front the encoder speaks of the jaw alone.
+    assert jaw[:2] == pytest.approx([JAW_LEAST] * 2) and inner[:2] == pytest.approx([0.0] * 2)
+    assert jaw[3:] == inner[3:] == pytest.approx([GUIDE_MOST] * 2)
     assert landmarks[:2] == pytest.approx([1.0] * 2) and landmarks[3:] == pytest.approx([LANDMARKS_LEAST] * 2)
     # Half way, by the ramp's symmetry, halfway between.
-    assert guides[2] == pytest.approx((GUIDE_LEAST + GUIDE_MOST) / 2, rel=1e-3)
+    assert jaw[2] == pytest.approx((JAW_LEAST + GUIDE_MOST) / 2, rel=1e-3) and inner[2] == pytest.approx(GUIDE_MOST / 2, rel=1e-3)
     assert seen[0][1].shape == (478,)
     np.testing.assert_array_equal(seen[0][0].points, there)
 
