@@ -65,6 +65,22 @@ def locate(name: str) -> Path:
     return path
 
 
+def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """Weights by the name under which they ship, verified, or else the path itself.
+
+    Args:
+        name_or_path: such as "landmarks-128", for `weights/landmarks-128.safetensors`; or "autoencoder-128", for a folder of files.
+
+    Raises:
+        ModelError: see `locate`.
+    """
+    name, listed = os.fspath(name_or_path), manifest()
+    if f"weights/{name}.safetensors" in listed:
+        return locate(f"weights/{name}.safetensors")
+    halves = [locate(one) for one in listed if one.startswith(f"weights/{name}/")]
+    return halves[0].parent if halves else Path(name)
+
+
 @functools.lru_cache(maxsize=64)
 def _hash_of(path: str, size: int, modified_ns: int) -> str:
     # Size and time are part of the key, so that a file changed on disk is hashed again.

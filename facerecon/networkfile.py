@@ -16,15 +16,15 @@ from facerecon.errors import ArgumentError, ModelError
 from facerecon.tensorfile import content_sha256, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-Build = Callable[[dict], "tuple[nn.Module, str]"]
+Build = Callable[[dict], "tuple[Mapping[str, Tensor], str]"]
 _LISTED = 8
 
 
-def write_network(path: str | os.PathLike[str], network: nn.Module, header: Mapping[str, Any], *, tensor_type: str,
+def write_network(path: str | os.PathLike[str], state: Mapping[str, Tensor], header: Mapping[str, Any], *, tensor_type: str,
                   free: str) -> Path:
-    """Write a network's state and a header, whole or not at all; the header gets the checksum `sha256`.
+    """Write a network's state, or the part of it that its file keeps, and a header, whole or not at all; the header gets the checksum `sha256`.
 
     Args:
         tensor_type: of weight matrices on disk, "float32" or "float16"; biases and statistics are always float32.
@@ -38,7 +38,7 @@ def write_network(path: str | os.PathLike[str], network: nn.Module, header: Mapp
 
     check_choice("tensor_type", tensor_type, ("float32", "float16"))
     tensors = {}
-    for name, value in network.state_dict().items():
+    for name, value in state.items():
         array = value.detach().cpu()
         if array.is_floating_point():
             half = tensor_type == "float16" and array.ndim > 1
@@ -58,8 +58,8 @@ def read_network(path: str | os.PathLike[str], build: Build, *, wanted: str,
     """Read and check a network's state, float32, and its header without the checksum.
 
     Args:
-        build: called with the header before any array is read; checks it, and gives the network (on the meta device, without
-            memory for its weights) and what to call it in messages.
+        build: called with the header before any array is read; checks it, and gives the tensors that the file should hold (on
+            the meta device, without memory) and what to call their network in messages.
         wanted, mend: see `read_tensors`.
 
     Raises:
@@ -69,12 +69,12 @@ def read_network(path: str | os.PathLike[str], build: Build, *, wanted: str,
     import torch
 
     def check(header: dict, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-        network, title = build(header)
-        _check_tensors(network, found, f"{path}: the tensors are not those of {title}")
+        expected, title = build(header)
+        _check_tensors(expected, found, f"{path}: the tensors are not those of {title}")
 
     tensors, header = read_tensors(path, wanted=wanted, mend=mend, check=check)
-    expected = header.pop("sha256")
-    if content_sha256(tensors, header) != expected:
+    checksum = header.pop("sha256")
+    if content_sha256(tensors, header) != checksum:
         raise ModelError(f"{path}: the content does not agree with its checksum; copy the file again", code="model_corrupt")
     state = {}
     for name, array in tensors.items():
@@ -85,8 +85,7 @@ def read_network(path: str | os.PathLike[str], build: Build, *, wanted: str,
     return state, header
 
 
-def _check_tensors(network: nn.Module, found: dict[str, tuple[str, tuple[int, ...]]], message: str) -> None:
-    wanted = network.state_dict()
+def _check_tensors(wanted: Mapping[str, Tensor], found: dict[str, tuple[str, tuple[int, ...]]], message: str) -> None:
     wrong = [f"{name} is missing" for name in wanted if name not in found]
     wrong += [f"{name} is not wanted" for name in found if name not in wanted]
     for name, value in wanted.items():

@@ -6,7 +6,7 @@
     python scripts/evaluate_weights.py --faces FACES -o OUT --quick
 
 Methods: (a) MediaPipe's own points mapped to 68; (b) the landmarks-only fit; (c) the encoder alone; (d) encoder and fit, the
-whole pipeline. Sets, each optional, at least one:
+whole pipeline; (e) the landmark network, and (f) the pose and mean face that explain the map of the PNCC network. Sets, each optional, at least one:
 
 - `--faces`: a crop archive; the labelled crops of its test subjects (`facerecon.data.splits.split_of`), each as a whole photo;
 - `--profiled`: an archive of `facerecon synthesise --profile`; its test subjects;
@@ -17,7 +17,7 @@ ship), `faces.csv` (a line per face and method) and `answers/`. Killed at any mo
 by method and weights: other weights, more faces and other methods can be asked about in the same OUT, and nothing is done
 twice. Answers of other versions of the code are not told apart, unless the package's number changed: take another OUT.
 
-Processor seconds per face on a busy core: (a) 0.15, (b) 0.2, (c) 0.15, (d) 1, and 0.05 for the yaw of a crop.
+Processor seconds per face on a busy core: (a) 0.15, (b) 0.2, (c) 0.15, (d) 1, (e) 0.3, (f) 0.5, and 0.05 for the yaw of a crop.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="of the encoder; default: those that ship")
     parser.add_argument("--pncc-weights", type=Path, help="of the PNCC network, for an encoder with PNCC input")
-    parser.add_argument("--methods", default=",".join(TITLES), help="of mediapipe,fit,encoder,auto (default: all)")
+    parser.add_argument("--methods", default=",".join(TITLES), help="of mediapipe,fit,encoder,auto,landmarks,pncc (default: all)")
     parser.add_argument("--every", type=int, default=1, help="take every n-th face of each set")
     parser.add_argument("--limit", type=int, default=0, help="then the first so many of each set; 0: all")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")

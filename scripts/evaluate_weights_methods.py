@@ -29,7 +29,9 @@ from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
 from facerecon.pipeline import ENCODER_ASSET, FaceReconstructor, check_encoder_options
 
 TITLES = {"mediapipe": "(a) MediaPipe's points", "fit": "(b) landmarks-only fit", "encoder": "(c) encoder",
-          "auto": "(d) encoder + fit"}
+          "auto": "(d) encoder + fit", "landmarks": "(e) landmark network", "pncc": "(f) PNCC network, mean face"}
+# Networks that need nothing but their own file.
+NETWORKS = {"landmarks": "weights/landmarks-128.safetensors", "pncc": "weights/pncc-128.safetensors"}
 # Not compared: it tells the yaw of faces whose angles nobody knows.
 LABELS = "labels"
 LEAST_OVERLAP = 0.3
@@ -138,7 +140,7 @@ class MethodSpec:
 
 
 def method_specs(keys: Sequence[str], *, weights: Path | None, pncc_weights: Path | None, threads: int) -> list[MethodSpec]:
-    """The methods of these keys; encoders by the weights given, else by those that ship.
+    """The methods of these keys; encoders by the weights given, else by those that ship, other networks by those that ship.
 
     Raises:
         BackendError: `backend_missing` when there are none. ArgumentError: a PNCC network without an encoder.
@@ -146,7 +148,7 @@ def method_specs(keys: Sequence[str], *, weights: Path | None, pncc_weights: Pat
     specs = []
     for key in keys:
         if key not in ("encoder", "auto"):
-            specs.append(MethodSpec(key, threads=threads))
+            specs.append(MethodSpec(key, str(locate(NETWORKS[key])) if key in NETWORKS else None, threads=threads))
             continue
         # "auto" would quietly go without; here that is no answer.
         check_encoder_options("encoder", weights, pncc_weights)
@@ -173,6 +175,10 @@ def build(spec: MethodSpec) -> Asked | LabelFit:
             return [_mapped(face) for face in finder.find(pixels)]
 
         return Asked(find, find, finder.close)
+    if spec.key in NETWORKS:
+        from evaluate_weights_networks import landmark_network, pncc_network
+
+        return {"landmarks": landmark_network, "pncc": pncc_network}[spec.key](spec.weights)
     options = {"stages": "landmarks"} if spec.key == "fit" else {"weights": spec.weights, "pncc_weights": spec.pncc_weights}
     model = load_model("open")
     makers = [FaceReconstructor(model, method=spec.key, texture="none", faces=faces, **options) for faces in ("largest", "all")]

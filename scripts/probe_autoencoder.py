@@ -74,12 +74,12 @@ def main() -> None:
     from facerecon.gmda import build_autoencoder, load_network
     from facerecon.training import load_crops
     from facerecon.training.crops import subject_split
-    from facerecon.training.tasks import shipped_or_path
+    from facerecon.assets import weights_path
 
     crops = load_crops(options.faces, size=128, only_labelled=True)
     train, other = (crops.take(subject_split(crops, split)) for split in ("train", "validation"))
     networks = {"random weights": build_autoencoder(image_size=128).eval()}
-    networks |= {name: load_network(shipped_or_path(name)).network for name in options.weights}
+    networks |= {name: load_network(weights_path(name)).network for name in options.weights}
     rows = {f"{COMPONENTS} principal components": principal_codes(train.images, other.images)}
     rows |= {name: (codes_of(network, train.images), codes_of(network, other.images)) for name, network in networks.items()}
     order = np.random.default_rng(0).permutation(len(train))

@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
 """Train the weights that ship, from raw crops to files with cards, in stages that can be stopped at any moment.
 
-    python scripts/train_weights.py --faces FACES -o OUT [--seed 0] [--until data|encoder|ship]
+    python scripts/train_weights.py --faces FACES -o OUT [--seed 0] [--only data|encoder|landmarks|pncc]
 
 FACES is a crop archive (`faces.jsonl` and its shards). The stages:
 
 1. data: photos with their fit (`synthesise --fitted`), photos turned aside (`--profile`) and heads to learn from, of the people
    of the training and validation splits; turned photos and heads to test on, of test people and of another seed;
-2. encoder: recipe encoder-128 on the three archives, and once more from there, with rougher crops and at half the rate;
-3. ship: the mean of both runs' weights (Wortsman et al.: Model soups, ICML 2022), in half precision, in OUT/ship.
+2. encoder: recipe encoder-128 on the three archives, and twice more from there, at half the rate, with rougher crops, at last
+   with more photos turned aside and fewer heads;
+3. landmarks, pncc: recipes landmarks-128 and pncc-128 on the same archives, each from the autoencoder that ships.
+
+Each network is left in OUT/ship, in half precision. Of the encoder that is the mean of the weights of its runs (Wortsman et al.:
+Model soups, ICML 2022); the other two leave their decoder to the autoencoder's file.
 
 Each stage leaves its result whole in OUT, says how many photos gave what, and is skipped when it is there. Killed, the same
-command goes on: archives at the next block, a training at its last checkpoint. Other options need another OUT.
+command goes on: archives at the next block, a training at its last checkpoint. Other options need another OUT. Once the data
+are there, `--only` trains one network, so that several can learn side by side.
 
-Processor seconds on one core: a fitted photo 0.15, a turned photo 0.8 (four views), a head 0.04, a step of the encoder 0.45.
+Processor seconds on one core: a fitted photo 0.15, a turned photo 0.8 (four views), a head 0.04, a step of the encoder 0.45, of
+the landmark network 0.8, of the PNCC network 1.1.
 """
 
 from __future__ import annotations
@@ -21,20 +27,27 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 from stages import Interrupted, Stages, exit_status  # noqa: E402
 
-UNTIL = ("data", "encoder", "ship")
+if TYPE_CHECKING:
+    from facerecon.training import Recipe
+
+ONLY = ("data", "encoder", "landmarks", "pncc")
 # Test faces are never drawn from the seed of those to learn from.
 TEST_SEED = 104_729
+AUTOENCODER = "autoencoder-128"
 RECIPE = "encoder-128"
-# What the second run does otherwise: a detector's boxes of turned heads are rougher than boxes of true landmarks.
-MORE = ("learning_rate=5e-4", "augmentation.translate=0.12", "augmentation.scale=[0.8, 1.25]")
 SHARES = {"fitted": 0.45, "turned": 0.3, "heads": 0.25}
+# What the later runs do otherwise: a detector's boxes of turned heads are rougher than boxes of true landmarks.
+MORE = ("learning_rate=5e-4", "augmentation.translate=0.12", "augmentation.scale=[0.8, 1.25]")
+# Drawn heads help at first and stand in the way later; large pose is learnt from photos turned aside.
+LAST_SHARES = {"fitted": 0.4, "turned": 0.5, "heads": 0.1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +59,8 @@ class Plan:
         size: side of the pictures, px.
         fitted, turned: every how many-th photo is fitted, and turned. views: of each turned photo, at most.
         heads: to learn from. test_turned: every how many-th photo of test people is turned, and test_heads: heads to test on.
-        steps: of the encoder; 0: the recipe's. more: steps of the second run; 0: none. set: changes of the recipe, such as
-            "width=1.0".
+        steps: of the encoder; 0: the recipe's. more, last: steps of its second and third run; 0: none. landmark_steps,
+            pncc_steps: of these networks; 0: the recipe's. set: changes of the recipes, such as "batch_size=16".
         workers: processes that make data. threads: of the training; 0: all cores.
     """
 
@@ -63,6 +76,9 @@ class Plan:
     test_heads: int = 400
     steps: int = 0
     more: int = 4500
+    last: int = 10_500
+    landmark_steps: int = 0
+    pncc_steps: int = 0
     set: tuple[str, ...] = ()
     workers: int = 1
     threads: int = 0
@@ -75,19 +91,41 @@ class Weights:
         self._plan, self._stages = plan, Stages(plan.output)
         self._data, self._tests = plan.output / "data", plan.output / "test"
 
-    def run(self, until: str) -> None:
-        """All stages up to one of `UNTIL`."""
+    def run(self, only: Sequence[str] = ONLY) -> None:
+        """The data, and of the networks those of `ONLY` that are named."""
         data = self._make_data()
-        if until == "data":
-            return
+        if "encoder" in only:
+            self._make_encoder(data)
+        for name, steps, sources in (("landmarks", self._plan.landmark_steps, [self._data / "fitted", self._data / "turned"]),
+                                     ("pncc", self._plan.pncc_steps, [self._data])):
+            if name in only:
+                self._make_adapted(name, steps, sources, data)
+
+    def _make_encoder(self, data: dict[str, Any]) -> None:
         plan = self._plan
         told = {"data": data, "steps": plan.steps, "set": list(plan.set), "seed": plan.seed}
-        runs = {"encoder": self._stages.run("encoder", told, self._train)}
+        runs = {"encoder": self._stages.run("encoder", told, lambda: self._train("encoder", steps=plan.steps))}
         if plan.more:
             told = {**runs, "more": plan.more, "set": list(plan.set)}
-            runs["encoder-more"] = self._stages.run("encoder-more", told, self._train_more)
-        if until == "ship":
-            self._stages.run("ship", runs, lambda: self._ship(list(runs)))
+            runs["encoder-more"] = self._stages.run("encoder-more", told, lambda: self._train(
+                "encoder-more", MORE, steps=plan.more, turn=1, init="encoder"))
+        if plan.last:
+            told = {**runs, "last": plan.last, "set": list(plan.set)}
+            runs["encoder-last"] = self._stages.run("encoder-last", told, lambda: self._train(
+                "encoder-last", MORE, shares=LAST_SHARES, steps=plan.last, turn=2, init=list(runs)[-1]))
+        self._stages.run("ship-encoder", runs, lambda: self._ship_encoder(list(runs)))
+
+    def _make_adapted(self, name: str, steps: int, sources: list[Path], data: dict[str, Any]) -> None:
+        """A network on the frozen decoder of the autoencoder that ships."""
+        from facerecon.training import load_material, load_recipe
+
+        plan = self._plan
+        recipe = load_recipe(f"{name}-128", [*([f"steps={steps}"] if steps else []), *plan.set])
+        told = {"data": data, "steps": steps, "set": list(plan.set), "seed": plan.seed}
+        run = self._stages.run(name, told, lambda: self._learn(
+            name, recipe, load_material(recipe, sources, seed=plan.seed, licence="Apache-2.0"), seed=plan.seed,
+            init=AUTOENCODER))
+        self._stages.run(f"ship-{name}", {name: run}, lambda: self._ship_adapted(name))
 
     def _make_data(self) -> dict[str, Any]:
         plan = self._plan
@@ -120,44 +158,61 @@ class Weights:
         return {"faces": faces, "dropped": dropped, "reasons": dict(sorted(reasons.items())),
                 "index": sha256_file(folder / "faces.jsonl")}
 
-    def _train(self) -> dict[str, Any]:
+    def _train(self, name: str, changes: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES, steps: int = 0, turn: int = 0,
+               init: str = "") -> dict[str, Any]:
+        """A run of the encoder; the number of its turn gives it another order, and other light, noise and occluders."""
+        from facerecon.training import load_material, load_recipe
+
         plan = self._plan
-        return self._run_recipe("encoder", [f"steps={plan.steps}"] if plan.steps else [], seed=plan.seed)
+        recipe = load_recipe(RECIPE, [*([f"steps={steps}"] if steps else []), *changes, *plan.set])
+        sources = [f"{self._data / archive}={share}" for archive, share in shares.items()]
+        material = load_material(recipe, sources, seed=plan.seed, licence="Apache-2.0")
+        return self._learn(name, recipe, material, seed=plan.seed + turn,
+                           init=plan.output / init / "weights.safetensors" if init else None)
 
-    def _train_more(self) -> dict[str, Any]:
-        # Another seed is another order, and other light, noise and occluders.
-        return self._run_recipe("encoder-more", [f"steps={self._plan.more}", *MORE],
-                                seed=self._plan.seed + 1, init=self._plan.output / "encoder" / "weights.safetensors")
-
-    def _run_recipe(self, name: str, changes: list[str], *, seed: int, init: Path | None = None) -> dict[str, Any]:
+    def _learn(self, name: str, recipe: Recipe, material: Any, *, seed: int, init: Path | str | None) -> dict[str, Any]:
         import torch
 
-        from facerecon.training import load_material, load_recipe, train
+        from facerecon.training import train
 
-        plan = self._plan
-        if plan.threads:
-            torch.set_num_threads(plan.threads)
-        recipe = load_recipe(RECIPE, [*changes, *plan.set])
-        sources = [f"{self._data / archive}={share}" for archive, share in SHARES.items()]
-        material = load_material(recipe, sources, seed=plan.seed, licence="Apache-2.0")
-        result = train(recipe, material, plan.output / name, init=init, resume=True, seed=seed)
+        if self._plan.threads:
+            torch.set_num_threads(self._plan.threads)
+        result = train(recipe, material, self._plan.output / name, init=init, resume=True, seed=seed)
         if not result.finished:
             raise Interrupted(name)
         return {"steps": result.steps, "skipped": result.skipped, "samples": len(material.training), "metrics": result.metrics}
 
-    def _ship(self, runs: list[str]) -> dict[str, Any]:
-        from facerecon.files import sha256_file
+    def _ship_encoder(self, runs: list[str]) -> dict[str, Any]:
         from facerecon.mofa import load_encoder, save_encoder
 
         files = [load_encoder(self._plan.output / run / "weights.safetensors") for run in runs]
         states = [file.encoder.state_dict() for file in files]
-        # The second run began at the first: both lie in one valley, and between them it is lower than at either.
+        # Each run began at the last: all lie in one valley, and between them it is lower than at any.
         files[-1].encoder.load_state_dict({name: sum(state[name] for state in states) / len(states)
                                            if value.is_floating_point() else value for name, value in states[-1].items()})
-        goal = self._plan.output / "ship" / "encoder-128.safetensors"
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        save_encoder(goal, files[-1].encoder, files[-1].facts, tensor_type="float16")
-        return {"file": goal.name, "bytes": goal.stat().st_size, "sha256": sha256_file(goal)}
+        return _told(save_encoder(self._shipped(f"{RECIPE}.safetensors"), files[-1].encoder, files[-1].facts, tensor_type="float16"))
+
+    def _ship_adapted(self, name: str) -> dict[str, Any]:
+        from facerecon.assets import locate
+        from facerecon.files import write_atomic
+        from facerecon.gmda import load_network, save_network
+
+        decoder = f"{AUTOENCODER}/decoder.safetensors"
+        write_atomic(self._shipped(decoder), locate(f"weights/{decoder}").read_bytes())
+        loaded = load_network(self._plan.output / name / "weights.safetensors")
+        return _told(save_network(self._shipped(f"{name}-128.safetensors"), loaded.network, task=loaded.header["task"],
+                                  metadata=loaded.header["metadata"], tensor_type="float16", decoder=self._shipped(decoder)))
+
+    def _shipped(self, name: str) -> Path:
+        path = self._plan.output / "ship" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _told(path: Path) -> dict[str, Any]:
+    from facerecon.files import sha256_file
+
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +220,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if not isinstance(value, Path)}
 
 
-def parse(arguments: list[str] | None = None) -> tuple[Plan, str]:
+def parse(arguments: list[str] | None = None) -> tuple[Plan, list[str]]:
     parser = argparse.ArgumentParser(prog="train_weights", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(Plan):
@@ -176,15 +231,15 @@ def parse(arguments: list[str] | None = None) -> tuple[Plan, str]:
         required = field.default is dataclasses.MISSING
         parser.add_argument(*flags, type=Path if required else int, required=required,
                             **{} if required else {"default": field.default})
-    parser.add_argument("--until", choices=UNTIL, default="ship")
+    parser.add_argument("--only", choices=ONLY, action="append", help="the data and this network alone; may be repeated")
     given = vars(parser.parse_args(arguments))
-    until = given.pop("until")
-    return Plan(**{**given, "set": tuple(given["set"])}), until
+    only = given.pop("only") or list(ONLY)
+    return Plan(**{**given, "set": tuple(given["set"])}), only
 
 
 def main(arguments: list[str] | None = None) -> int:
-    plan, until = parse(arguments)
-    return exit_status(lambda: Weights(plan).run(until))
+    plan, only = parse(arguments)
+    return exit_status(lambda: Weights(plan).run(only))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 from facerecon.alignment.heatmaps import METHODS, decode_heatmaps
 from facerecon.alignment.scheme import LandmarkScheme
 from facerecon.alignment.task import LandmarkTask
+from facerecon.assets import weights_path
 from facerecon.checks import check_choice, check_range, check_shape
 from facerecon.data import load_image
 from facerecon.detection import Crop, cut_square
@@ -61,12 +62,13 @@ class LandmarkPredictor:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **options: Any) -> LandmarkPredictor:
-        """A predictor from a weights file that `facerecon train` wrote; `options` are those of the class.
+        """A predictor from a weights file that `facerecon train` wrote, or by the name of weights that ship ("landmarks-128");
+        `options` are those of the class.
 
         Raises:
             ModelError: `model_missing`, `unsafe_format`, `model_corrupt`; `model_invalid` for the weights of another task.
         """
-        loaded = load_network(path)
+        loaded = load_network(weights_path(path))
         try:
             return cls(loaded.network, LandmarkTask.from_dict(loaded.header["task"]), **options)
         except ModelError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from facerecon.assets import weights_path
 from facerecon.errors import ArgumentError, DatasetError, FaceReconError, PathError
 
 # A tool that stores hundredths of a pixel gives points back this far from where they were.
@@ -36,7 +37,7 @@ def propose_round(folder: Path, inputs: Sequence[str], fixed: dict[str, Any], *,
         project = _opened(folder, inputs, fixed)
         if inputs:
             _add_photos(project, inputs, quiet)
-        weights = _weights(project) if weights is None else weights
+        weights = _weights(project) if weights is None else weights_path(weights)
         repeated = project.open_round is not None
         if baseline:
             names = [name for name in project.baseline_names() if name not in project.labels]

@@ -48,15 +48,17 @@ def show(model: Annotated[str, typer.Argument(help="'open', or the path of a .fa
 
 
 @app.command()
-def export(weights: Annotated[Path, typer.Argument(help="A .safetensors file of a mofa, landmarks or pncc recipe.")],
+def export(weights: Annotated[Path, typer.Argument(help="A .safetensors file of a mofa, landmarks or pncc recipe, or one "
+                                                         "that ships: encoder-128, landmarks-128, pncc-128.")],
            output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")]) -> None:
     """Write a trained network as ONNX, for programs without torch. It is kept only if ONNX Runtime computes the same.
 
-    facerecon models export run/weights.safetensors -o encoder.onnx
+    facerecon models export encoder-128 -o encoder.onnx
     """
+    from facerecon.assets import weights_path
     from facerecon.onnx_export import export_onnx
 
-    report = export_onnx(weights, output)
+    report = export_onnx(weights_path(weights), output)
     print(f"{report.path}: {report.title}, {report.size / 1e6:.1f} MB")
     print(f"    image (B, {_sides(report.image)}), RGB in [0, 1]{' and the PNCC' if report.image[0] > 3 else ''}")
     for name, shape in report.outputs.items():

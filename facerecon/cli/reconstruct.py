@@ -22,7 +22,8 @@ Fit = Annotated[str, typer.Option(help="'full', or 'landmarks' to leave out the 
 Faces = Annotated[str, typer.Option(help="Which faces of a photo: 'all', 'largest', or how many of the largest.")]
 Boxes = Annotated[Path | None, typer.Option(help='JSON lines {"image": "x.jpg", "box": [x0, y0, x1, y1]} instead of detection.')]
 Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'. Fits run on the CPU, networks on either.")]
-Weights = Annotated[Path | None, typer.Option(help="Weights of a network that `facerecon train` wrote, instead of a fit.")]
+Weights = Annotated[Path | None, typer.Option(help="A network instead of a fit: weights that `facerecon train` wrote, or the name of "
+                                                        "those that ship, landmarks-128 or pncc-128.")]
 Landmarker = Annotated[Path | None, typer.Option(help="Another MediaPipe face landmarker .task file.")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes; each loads the model once, about 1 GB.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")]
@@ -93,9 +94,9 @@ def landmarks(inputs: Inputs, output: Output = Path("out"), model: Model = "open
     \b
     Examples:
       facerecon landmarks photos/ -o out
-      facerecon landmarks photos/ -o out --weights landmarks.safetensors
+      facerecon landmarks photos/ -o out --weights landmarks-128
     """
-    options = {"model": model, "method": "fit", "stages": "landmarks", "texture": "none"}
+    options = {"model": model, "method": "auto", "stages": "landmarks", "texture": "none"}
     _run("landmarks", inputs, output, options, formats=("pts",), weights=weights, faces=faces, boxes=boxes, device=device,
          landmarker=landmarker, workers=workers, resume=resume, overwrite=overwrite, as_json=as_json, quiet=quiet, seed=seed)
 
@@ -112,9 +113,9 @@ def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", fi
     \b
     Examples:
       facerecon pncc photos/ -o out
-      facerecon pncc photos/ -o out --weights pncc.safetensors
+      facerecon pncc photos/ -o out --weights pncc-128
     """
-    options = {"model": model, "method": "fit", "stages": _choice("fit", fit, STAGES), "texture": "none"}
+    options = {"model": model, "method": "auto", "stages": _choice("fit", fit, STAGES), "texture": "none"}
     if weights is not None and fit != "full":
         raise ArgumentError("wanted at most one of --fit and --weights, got both")
     _run("pncc", inputs, output, options, maps=("pncc",), weights=weights, faces=faces, boxes=boxes, device=device,
@@ -124,7 +125,8 @@ def pncc(inputs: Inputs, output: Output = Path("out"), model: Model = "open", fi
 
 def annotate(
     folder: Annotated[Path, typer.Argument(help="Folder of photos (searched recursively).", metavar="DIR", show_default=False)],
-    weights: Annotated[Path, typer.Option(help="Weights of a PNCC network that `facerecon train` wrote.", show_default=False)],
+    weights: Annotated[Path, typer.Option(help="Weights of a PNCC network: a file that `facerecon train` wrote, or those that "
+                                               "ship.")] = Path("pncc-128"),
     output: Output = Path("out"), faces: Faces = "largest", boxes: Boxes = None,
     crops: Annotated[bool, typer.Option("--crops", help="The photos are face crops as in training: look for no face.")] = False,
     device: Device = "auto", landmarker: Landmarker = None, workers: Workers = 1, resume: Resume = False,
@@ -137,8 +139,8 @@ def annotate(
 
     \b
     Examples:
-      facerecon annotate celeba/ --weights pncc.safetensors -o celeba-pncc
-      facerecon annotate celeba/ --weights pncc.safetensors -o celeba-pncc --resume
+      facerecon annotate celeba/ -o celeba-pncc
+      facerecon annotate celeba/ -o celeba-pncc --weights pncc.safetensors
     """
     if crops and boxes is not None:
         raise ArgumentError("wanted at most one of --crops and --boxes, got both")
@@ -153,6 +155,7 @@ def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *,
          landmarker: Path | None, workers: int, resume: bool, overwrite: bool, as_json: bool, quiet: bool, seed: int,
          formats: tuple[str, ...] = (), maps: tuple[str, ...] = (), texture: str = "none", units: str = "mm",
          weights: Path | None = None, special: dict[str, Any] | None = None, networks: dict[str, Path] | None = None) -> None:
+    from facerecon.assets import weights_path
     from facerecon.cli.boxes import read_boxes
     from facerecon.cli.display import Display
     from facerecon.cli.inputs import expand_inputs
@@ -171,6 +174,7 @@ def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *,
                  **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes, **(networks or {}),
                                  encoder=_shipped_encoder(options))}
     else:
+        weights = weights_path(weights)
         # `special` holds what only this verb's network job takes.
         special = {} if special is None else special
         if options["model"] != special.get("model", "open"):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from facerecon.detection import CropRule
 from facerecon.errors import ArgumentError, ModelError
@@ -107,7 +108,7 @@ def save_encoder(path: str | os.PathLike[str], encoder: FaceEncoder, facts: Enco
               "model": {"name": facts.model, "topology_sha256": facts.topology_sha256, "sizes": list(facts.sizes),
                         "basis_sha256": facts.basis_sha256},
               "crop": facts.crop.to_dict(), "metrics": dict(facts.metrics)}
-    return write_network(path, encoder, header, tensor_type=tensor_type, free="metrics")
+    return write_network(path, encoder.state_dict(), header, tensor_type=tensor_type, free="metrics")
 
 
 def load_encoder(path: str | os.PathLike[str]) -> EncoderFile:
@@ -121,9 +122,9 @@ def load_encoder(path: str | os.PathLike[str]) -> EncoderFile:
     path = Path(path)
     made: list[EncoderFile] = []
 
-    def build(header: dict) -> tuple[FaceEncoder, str]:
+    def build(header: dict) -> tuple[dict[str, Tensor], str]:
         made.append(_read_header(header, path))
-        return made[0].encoder, "its network"
+        return made[0].encoder.state_dict(), "its network"
 
     state, _ = read_network(path, build, wanted="a facerecon encoder file")
     # A network of its own rather than the skeleton: the constants that are not saved must be real too.

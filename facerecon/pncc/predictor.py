@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from facerecon.assets import weights_path
 from facerecon.checks import check_range, check_shape
 from facerecon.data import load_image
 from facerecon.detection import Crop, cut_square
@@ -84,12 +85,13 @@ class PnccPredictor:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **options: Any) -> PnccPredictor:
-        """A predictor from a weights file that `facerecon train` wrote; `options` are those of the class.
+        """A predictor from a weights file that `facerecon train` wrote, or by the name of weights that ship ("pncc-128");
+        `options` are those of the class.
 
         Raises:
             ModelError: `model_missing`, `unsafe_format`, `model_corrupt`; `model_invalid` for the weights of another task.
         """
-        loaded = load_network(path)
+        loaded = load_network(weights_path(path))
         try:
             return cls(loaded.network, PnccTask.from_dict(loaded.header["task"]), **options)
         except ModelError as error:

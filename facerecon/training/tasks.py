@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from facerecon.alignment import LandmarkTask, load_scheme
-from facerecon.assets import locate
+from facerecon.assets import weights_path
 from facerecon.errors import ArgumentError
 from facerecon.gmda import (
     Autoencoder,
@@ -25,7 +25,6 @@ from facerecon.gmda import (
     load_network,
     save_network,
 )
-from facerecon.gmda.weights import HALVES
 from facerecon.pncc import PnccTask
 from facerecon.training.adaptation import AdaptationTask
 from facerecon.training.autoencoder import AutoencoderTask
@@ -37,18 +36,15 @@ from facerecon.training.mofa_recipe import MofaRecipe
 from facerecon.training.recipe import AdaptationRecipe, AutoencoderRecipe, LandmarkRecipe, PnccRecipe, Recipe
 from facerecon.training.settings import AdaptationSettings
 
-# Folders of assets/weights with an autoencoder's halves.
-SHIPPED = ("autoencoder-128",)
-
 
 def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.Module | None = None) -> lightning.LightningModule:
     """The task of a recipe.
 
     Args:
         steps: length of the run.
-        init: weights to start from: a file, the name of an autoencoder that ships ("autoencoder-128"), or a network. For an
-            autoencoder: one of the same size, or a 128 px one that grows to 256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a network that an earlier run adapted. For
-            MoFA: an encoder of an earlier run.
+        init: weights to start from: a file, the name of one that ships ("autoencoder-128"), or a network. For an autoencoder: one of
+            the same size, or a 128 px one that grows to 256 px. For landmarks and PNCC: an autoencoder of the recipe's size, or a
+            network that an earlier run adapted. For MoFA: an encoder of an earlier run.
 
     Random weights come from torch's global generator; seed it first.
 
@@ -57,21 +53,13 @@ def build_task(recipe: Recipe, *, steps: int, init: str | os.PathLike[str] | nn.
     """
     if isinstance(recipe, MofaRecipe):
         return build_mofa(recipe, steps=steps, init=init)
-    start = load_network(shipped_or_path(init)).network if isinstance(init, (str, os.PathLike)) else init
+    start = load_network(weights_path(init)).network if isinstance(init, (str, os.PathLike)) else init
     if isinstance(recipe, AutoencoderRecipe):
         return _autoencoder_task(recipe, steps, start)
     network = _network(recipe, start).to(memory_format=torch.channels_last)
     settings = AdaptationSettings(**{field.name: getattr(recipe, field.name) for field in dataclasses.fields(AdaptationSettings)})
     return AdaptationTask(network, head_of(recipe), settings, steps=steps, micro_batch=recipe.micro_batch,
                           guard=StepGuard(recipe.skipped_limit))
-
-
-def shipped_or_path(init: str | os.PathLike[str]) -> Path:
-    """The folder of an autoencoder that ships with the package, its files verified; or else the path itself."""
-    if os.fspath(init) not in SHIPPED:
-        return Path(init)
-    encoder, _ = (locate(f"weights/{os.fspath(init)}/{half}.safetensors") for half in HALVES)
-    return encoder.parent
 
 
 def head_of(recipe: Recipe) -> Head:

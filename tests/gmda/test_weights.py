@@ -227,3 +227,61 @@ def test_halves_that_do_not_belong_together_are_refused(small_autoencoder, tmp_p
     assert refusal(tmp_path).code == "model_invalid"
     (tmp_path / "decoder.safetensors").unlink()
     assert refusal(tmp_path).code == "model_missing"
+
+
+@pytest.fixture()
+def shared(network, small_autoencoder, tmp_path):
+    """A network without its decoder, and the file of that decoder below it."""
+    decoder = save_network(tmp_path / "ae" / "decoder.safetensors", small_autoencoder.decoder)
+    return save_network(tmp_path / "n.safetensors", network, decoder=decoder), decoder
+
+
+def test_a_file_may_leave_its_decoder_to_another_file(shared, network, images, tmp_path):
+    path, decoder = shared
+    whole = save_network(tmp_path / "whole.safetensors", network)
+    assert path.stat().st_size < whole.stat().st_size - 0.9 * decoder.stat().st_size
+    loaded, expected = load_network(path), load_network(whole)
+    assert loaded.header == expected.header
+    ours, theirs = loaded.network.state_dict(), expected.network.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    with torch.no_grad():
+        assert torch.equal(loaded.network(images()), expected.network(images()))
+
+
+def test_a_missing_or_other_decoder_is_refused(shared, network):
+    path, decoder = shared
+    rewrite(decoder, lambda tensors, header: tensors["fc.weight"].__imul__(2))
+    assert refusal(path).code == "model_invalid" and "not the decoder" in refusal(path).message
+    decoder.unlink()
+    assert refusal(path).code == "model_missing" and str(decoder) in refusal(path).message
+    # The network itself in the place of its decoder would be read for ever.
+    decoder.write_bytes(path.read_bytes())
+    assert refusal(path).code == "model_invalid" and "kind decoder" in refusal(path).message
+
+
+@pytest.mark.parametrize("reference", [{"file": "../n/ae/decoder.safetensors"}, {"file": "/etc/hostname"}, {"file": 3}, {}, "ae", None])
+def test_a_decoder_is_looked_for_in_the_files_own_folder_alone(shared, reference, monkeypatch):
+    path, _ = shared
+    monkeypatch.chdir(path.parent)
+    full = {"sha256": "0", **reference} if isinstance(reference, dict) else reference
+    rewrite(path, lambda tensors, header: header.update(decoder=full))
+    for place in (path, path.name):
+        assert refusal(place).code == "model_invalid" and "in its folder" in refusal(place).message
+
+
+def test_a_decoder_has_no_decoder(shared):
+    path, decoder = shared
+    rewrite(decoder, lambda tensors, header: header.update(decoder={"file": "decoder.safetensors", "sha256": "0"}))
+    assert refusal(path).code == "model_invalid" and "no other file" in refusal(path).message
+
+
+def test_only_the_networks_own_decoder_is_left_out(shared, network, small_autoencoder, tmp_path):
+    path, decoder = shared
+    with pytest.raises(ArgumentError, match="adapted network"):
+        save_network(tmp_path / "a.safetensors", small_autoencoder, decoder=decoder)
+    with pytest.raises(ArgumentError, match="or below it"):
+        save_network(tmp_path / "elsewhere" / "a.safetensors", network, decoder=decoder)
+    rewrite(decoder, lambda tensors, header: tensors["bn1.running_mean"].__iadd__(1e-3))
+    with pytest.raises(ArgumentError, match="not the decoder of this network"):
+        save_network(tmp_path / "a.safetensors", network, decoder=decoder)
+    assert not (tmp_path / "a.safetensors").exists()

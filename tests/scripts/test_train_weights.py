@@ -7,6 +7,8 @@ import json
 import pytest
 import torch
 
+from facerecon.assets import weights_path
+from facerecon.gmda import load_network
 from facerecon.mofa import load_encoder
 
 
@@ -32,26 +34,44 @@ def asked(script, monkeypatch):
     return calls
 
 
+WORDS = ["--threads", "1", "--set", "warmup=0", "--set", "validate_every=0", "--set", "pictures_every=0", "--set", "batch_size=10"]
+
+
 def test_stages_are_done_once_and_the_shipped_file_is_the_trained_one(script, asked, tmp_path, capsys):
-    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--steps", "1", "--more", "1", "--threads", "1",
-             "--set", "batch_size=4", "--set", "warmup=0", "--set", "validate_every=0", "--set", "pictures_every=0"]
-    assert script.main([*words, "--until", "data"]) == 0
+    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--steps", "1", "--more", "1", "--last", "1", *WORDS]
+    assert script.main([*words, "--only", "data"]) == 0
     assert set(asked) == {"fitted", "turned", "heads", "test-turned", "test-heads"}
     # Nobody who is tested on is learnt from, and test heads are of another seed.
     assert asked["fitted"]["people"] == asked["turned"]["people"] == "train,validation"
     assert asked["test-turned"]["people"] == "test" and asked["test-turned"]["seed"] != asked["turned"]["seed"]
     assert asked["test-heads"]["seed"] != asked["heads"]["seed"] and not (tmp_path / "out" / "encoder").exists()
     asked.clear()
-    assert script.main(words) == 0
+    assert script.main([*words, "--only", "encoder"]) == 0
     assert not asked, "finished archives were made again"
-    shipped, second, first = (load_encoder(tmp_path / "out" / place / name).encoder.state_dict() for place, name in
-                              (("ship", "encoder-128.safetensors"), ("encoder-more", "weights.safetensors"),
-                               ("encoder", "weights.safetensors")))
-    # The second run began where the first ended: Adam's first step moves no weight by more than its rate.
-    assert 0 < max(float((second[name] - first[name]).abs().max()) for name in second if name.endswith("conv1.weight")) < 2e-3
-    assert shipped.keys() == second.keys()
-    mean = {name: (first[name] + value) / 2 for name, value in second.items() if value.is_floating_point()}
+    shipped, *runs = (load_encoder(tmp_path / "out" / place / name).encoder.state_dict() for place, name in (
+        ("ship", "encoder-128.safetensors"), *((run, "weights.safetensors") for run in ("encoder", "encoder-more", "encoder-last"))))
+    # Each run began where the last ended: Adam's first step moves no weight by more than its rate.
+    for first, second in zip(runs, runs[1:]):
+        assert 0 < max(float((second[name] - first[name]).abs().max()) for name in second if name.endswith("conv1.weight")) < 2e-3
+    mean = {name: sum(run[name] for run in runs) / 3 for name, value in runs[0].items() if value.is_floating_point()}
+    assert shipped.keys() == runs[0].keys()
     assert all(torch.equal(shipped[name], value.half().float() if value.ndim > 1 else value) for name, value in mean.items())
-    record = json.loads((tmp_path / "out" / "stages" / "ship.json").read_text())["result"]
+    record = json.loads((tmp_path / "out" / "stages" / "ship-encoder.json").read_text())["result"]
     assert record["bytes"] == (tmp_path / "out" / "ship" / record["file"]).stat().st_size < 40e6
-    assert script.main([*words, "--seed", "5"]) == 2 and "another seed" in capsys.readouterr().err
+    assert script.main([*words, "--seed", "5", "--only", "encoder"]) == 2 and "another seed" in capsys.readouterr().err
+
+
+def test_networks_ship_on_the_decoder_of_the_autoencoder_that_ships(script, asked, tmp_path):
+    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--landmark-steps", "1", "--pncc-steps", "1", *WORDS]
+    assert script.main([*words, "--only", "landmarks", "--only", "pncc"]) == 0
+    ship = tmp_path / "out" / "ship"
+    assert not (ship / "encoder-128.safetensors").exists()
+    decoder = load_network(weights_path("autoencoder-128")).network.decoder.state_dict()
+    for name, outputs in (("landmarks", 68), ("pncc", 3)):
+        path = ship / f"{name}-128.safetensors"
+        shipped, trained = load_network(path).network, load_network(tmp_path / "out" / name / "weights.safetensors").network
+        assert shipped.outputs == outputs and path.stat().st_size < 40e6
+        assert all(torch.equal(value, decoder[name]) for name, value in shipped.decoder.state_dict().items())
+        ours, theirs = shipped.state_dict(), trained.state_dict()
+        assert all(torch.equal(ours[key], value.half().float() if value.is_floating_point() and value.ndim > 1 else value)
+                   for key, value in theirs.items())
