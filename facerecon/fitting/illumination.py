@@ -111,24 +111,29 @@ def solve_both(by_light: np.ndarray, constant: np.ndarray, by_albedo: np.ndarray
         New (light, albedo).
     """
     count = by_albedo.shape[2]
-    root = np.sqrt(weight)[:, None]
-    rows = np.zeros((len(colours), 3, 27 + count), dtype=np.float32)
-    for channel in range(3):
-        rows[:, channel, channel:27:3] = by_light[:, channel] * root
-    rows[:, :, 27:] = by_albedo * root[..., None]
-    residual = ((colours - constant - by_albedo @ albedo) * root).astype(np.float32)
-    flat = rows.reshape(-1, 27 + count)
+    # Tens of thousands of rows: in single precision, and without the two thirds of the light's columns that are zero.
+    root = np.sqrt(weight).astype(np.float32)[:, None]
+    skin = np.multiply(by_albedo, root[..., None], dtype=np.float32)
+    flat = skin.reshape(-1, count)
+    residual = (colours - constant).astype(np.float32) * root - (flat @ albedo.astype(np.float32)).reshape(-1, 3)
     mean, precision = light_prior()
-    normal = (flat.T @ flat).astype(np.float64)
-    right = (flat.T @ residual.reshape(-1)).astype(np.float64)
-    normal[:27, :27] += prior_weight * precision
-    right[:27] -= prior_weight * precision @ (light.reshape(-1) - mean)
-    normal[27:, 27:] += prior_weight * np.eye(count)
-    right[27:] -= prior_weight * albedo
+    normal, right = np.zeros((27 + count, 27 + count)), np.zeros(27 + count)
+    normal[:27, :27] = prior_weight * precision
+    right[:27] = -prior_weight * precision @ (light.reshape(-1) - mean)
+    normal[27:, 27:] = flat.T @ flat + prior_weight * np.eye(count)
+    right[27:] = flat.T @ residual.reshape(-1) - prior_weight * albedo
+    for channel in range(3):
+        lit = np.multiply(by_light[:, channel], root, dtype=np.float32)
+        index = np.arange(channel, 27, 3)
+        normal[np.ix_(index, index)] += lit.T @ lit
+        across = lit.T @ skin[:, channel]
+        normal[index, 27:] += across
+        normal[27:, index] += across.T
+        right[index] += lit.T @ residual[:, channel]
     step = np.linalg.solve(normal, right)
     return light + step[:27].reshape(9, 3), albedo + step[27:]
 
 
 def _at(fragments: Fragments, attributes: torch.Tensor, faces: torch.Tensor, pixels: torch.Tensor) -> np.ndarray:
     image = interpolate(fragments, attributes.contiguous(), faces)
-    return image.reshape(-1, attributes.shape[-1])[pixels].double().numpy()
+    return image.reshape(-1, attributes.shape[-1])[pixels].numpy()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facerecon.assets import weights_path
 from facerecon.errors import ArgumentError
 from facerecon.mofa import CodeLayout, FaceDecoder, FaceEncoder, load_encoder, load_imagenet, save_encoder
 from facerecon.mofa.weights import EncoderFacts
@@ -24,8 +25,8 @@ def build_mofa(recipe: MofaRecipe, *, steps: int, init: str | os.PathLike[str] |
 
     Args:
         steps: length of the run.
-        init: encoder to start from: a file of an earlier run, or a network; None for random weights (from torch's global
-            generator), or those that `recipe.imagenet` names.
+        init: encoder to start from: a file of an earlier run, the name of one that ships, or a network; None for random
+            weights (from torch's global generator), or those that `recipe.imagenet` names.
 
     Raises:
         ArgumentError: `init` does not fit the recipe, or comes together with `imagenet`. ModelError: from the files.
@@ -78,7 +79,7 @@ def _started(init: str | os.PathLike[str] | nn.Module, model: Any, wanted: Mappi
     if isinstance(init, nn.Module):
         encoder = init
     else:
-        file = load_encoder(init)
+        file = load_encoder(weights_path(init))
         file.facts.check(model)
         encoder = file.encoder
     if not isinstance(encoder, FaceEncoder):

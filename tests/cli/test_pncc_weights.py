@@ -147,7 +147,6 @@ def test_usage_is_refused_before_anything_is_written(command, photos, weights, t
     for words, text in ((("pncc", photos, "--weights", weights, "--fit", "landmarks"), "--fit"),
                         (("pncc", photos, "--weights", weights, "--model", "gone.facemodel"), "gone.facemodel"),
                         (("annotate", photos / "p0.png", "--weights", weights), "folder"),
-                        (("annotate", photos), "--weights"),
                         (("annotate", photos, "--weights", weights, "--crops", "--boxes", weights), "--crops"),
                         (("annotate", photos, "--weights", weights, "--faces", "some"), "faces")):
         result = command(*words, "-o", out)
