@@ -1,10 +1,13 @@
-"""Public names of a package that load their module at first use, so that importing the package stays light (PEP 562)."""
+"""What is loaded at first use: public names of a package, so that importing it stays light (PEP 562), and single values."""
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -22,3 +25,16 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str]
         return module if homes[name] == name else getattr(module, name)
 
     return load, lambda: sorted(homes), sorted(homes)
+
+
+class Once(Generic[T]):
+    """A value that is made when it is first asked for, and made once, whichever threads ask. An error is not kept."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self._lock, self._made = make, threading.Lock(), []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]

@@ -26,12 +26,13 @@ from facerecon.fitting import fit_landmarks
 from facerecon.geometry import ScaledOrthographicPose
 from facerecon.morphable import load_model
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
-from facerecon.pipeline import ENCODER_ASSET, FaceReconstructor, check_encoder_options
+from facerecon.pipeline import (
+    ENCODER_ASSET, LANDMARK_ASSET, FaceReconstructor, check_encoder_options, landmark_network_ships)
 
 TITLES = {"mediapipe": "(a) MediaPipe's points", "fit": "(b) landmarks-only fit", "encoder": "(c) encoder",
           "auto": "(d) encoder + fit", "landmarks": "(e) landmark network", "pncc": "(f) PNCC network, mean face"}
 # Networks that need nothing but their own file.
-NETWORKS = {"landmarks": "weights/landmarks-128.safetensors", "pncc": "weights/pncc-128.safetensors"}
+NETWORKS = {"landmarks": LANDMARK_ASSET, "pncc": "weights/pncc-128.safetensors"}
 # Not compared: it tells the yaw of faces whose angles nobody knows.
 LABELS = "labels"
 LEAST_OVERLAP = 0.3
@@ -126,16 +127,18 @@ def chosen_face(seen: Sequence[Seen], points: np.ndarray) -> Seen | None:
 
 @dataclasses.dataclass(frozen=True)
 class MethodSpec:
-    """A method and the files it needs, small and picklable: `key` of `TITLES` or `LABELS`; torch's threads."""
+    """A method and the files it needs, small and picklable: `key` of `TITLES` or `LABELS`; torch's threads. The landmark network
+    of the whole pipeline is that which ships; it is named so that answers of another are not taken for its own."""
 
     key: str
     weights: str | None = None
     pncc_weights: str | None = None
     threads: int = 1
+    landmarks: str | None = None
 
     def files(self) -> dict[str, str]:
         """Hashes of the weights that answers depend on."""
-        given = {"weights": self.weights, "pncc_weights": self.pncc_weights}
+        given = {"weights": self.weights, "pncc_weights": self.pncc_weights, "landmarks": self.landmarks}
         return {name: sha256_file(Path(path)) for name, path in given.items() if path is not None}
 
 
@@ -153,7 +156,8 @@ def method_specs(keys: Sequence[str], *, weights: Path | None, pncc_weights: Pat
         # "auto" would quietly go without; here that is no answer.
         check_encoder_options("encoder", weights, pncc_weights)
         path = locate(ENCODER_ASSET) if weights is None else weights
-        specs.append(MethodSpec(key, str(path), None if pncc_weights is None else str(pncc_weights), threads))
+        also = str(locate(LANDMARK_ASSET)) if key == "auto" and landmark_network_ships() else None
+        specs.append(MethodSpec(key, str(path), None if pncc_weights is None else str(pncc_weights), threads, also))
     return specs
 
 

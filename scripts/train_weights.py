@@ -9,7 +9,8 @@ FACES is a crop archive (`faces.jsonl` and its shards). The stages:
    of the training and validation splits; turned photos and heads to test on, of test people and of another seed;
 2. encoder: recipe encoder-128 on the three archives, and twice more from there, at half the rate, with rougher crops, at last
    with more photos turned aside and fewer heads;
-3. landmarks, pncc: recipes landmarks-128 and pncc-128 on the same archives, each from the autoencoder that ships.
+3. landmarks, pncc: recipes landmarks-128 and pncc-128 on the same archives, each from the autoencoder that ships; the first once
+   more from there, at half the rate.
 
 Each network is left in OUT/ship, in half precision. Of the encoder that is the mean of the weights of its runs (Wortsman et al.:
 Model soups, ICML 2022); the other two leave their decoder to the autoencoder's file.
@@ -48,6 +49,8 @@ SHARES = {"fitted": 0.45, "turned": 0.3, "heads": 0.25}
 MORE = ("learning_rate=5e-4", "augmentation.translate=0.12", "augmentation.scale=[0.8, 1.25]")
 # Drawn heads help at first and stand in the way later; large pose is learnt from photos turned aside.
 LAST_SHARES = {"fitted": 0.4, "turned": 0.5, "heads": 0.1}
+# The landmark network's second run.
+HALF_RATE = ("learning_rate=1e-3", "encoder_learning_rate=5e-4")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,9 @@ class Plan:
         size: side of the pictures, px.
         fitted, turned: every how many-th photo is fitted, and turned. views: of each turned photo, at most.
         heads: to learn from. test_turned: every how many-th photo of test people is turned, and test_heads: heads to test on.
-        steps: of the encoder; 0: the recipe's. more, last: steps of its second and third run; 0: none. landmark_steps,
-            pncc_steps: of these networks; 0: the recipe's. set: changes of the recipes, such as "batch_size=16".
+        steps: of the encoder; 0: the recipe's. more, last: steps of its second and third run; 0: none.
+        landmark_steps, pncc_steps: of these networks; 0: the recipe's. landmark_more: of the landmark network's second run; 0: none.
+        set: changes of the recipes, such as "batch_size=16".
         workers: processes that make data. threads: of the training; 0: all cores.
     """
 
@@ -78,6 +82,7 @@ class Plan:
     more: int = 4500
     last: int = 10_500
     landmark_steps: int = 0
+    landmark_more: int = 3500
     pncc_steps: int = 0
     set: tuple[str, ...] = ()
     workers: int = 1
@@ -96,10 +101,11 @@ class Weights:
         data = self._make_data()
         if "encoder" in only:
             self._make_encoder(data)
-        for name, steps, sources in (("landmarks", self._plan.landmark_steps, [self._data / "fitted", self._data / "turned"]),
-                                     ("pncc", self._plan.pncc_steps, [self._data])):
-            if name in only:
-                self._make_adapted(name, steps, sources, data)
+        if "landmarks" in only:
+            self._make_adapted("landmarks", [self._data / "fitted", self._data / "turned"], data, steps=self._plan.landmark_steps,
+                               more=self._plan.landmark_more)
+        if "pncc" in only:
+            self._make_adapted("pncc", [self._data], data, steps=self._plan.pncc_steps)
 
     def _make_encoder(self, data: dict[str, Any]) -> None:
         plan = self._plan
@@ -115,17 +121,24 @@ class Weights:
                 "encoder-last", MORE, shares=LAST_SHARES, steps=plan.last, turn=2, init=list(runs)[-1]))
         self._stages.run("ship-encoder", runs, lambda: self._ship_encoder(list(runs)))
 
-    def _make_adapted(self, name: str, steps: int, sources: list[Path], data: dict[str, Any]) -> None:
-        """A network on the frozen decoder of the autoencoder that ships."""
+    def _make_adapted(self, name: str, sources: list[Path], data: dict[str, Any], *, steps: int, more: int = 0) -> None:
+        """A network on the frozen decoder of the autoencoder that ships; with `more`, so many steps again at half the rate."""
+        plan = self._plan
+        told = {"data": data, "steps": steps, "set": list(plan.set), "seed": plan.seed}
+        runs = {name: self._stages.run(name, told, lambda: self._adapt(name, name, sources, steps=steps, init=AUTOENCODER))}
+        if more:
+            told = {**runs, "more": more, "set": list(plan.set)}
+            runs[f"{name}-more"] = self._stages.run(f"{name}-more", told, lambda: self._adapt(
+                f"{name}-more", name, sources, HALF_RATE, steps=more, turn=1, init=plan.output / name / "weights.safetensors"))
+        self._stages.run(f"ship-{name}", runs, lambda: self._ship_adapted(name, list(runs)[-1]))
+
+    def _adapt(self, run: str, name: str, sources: list[Path], changes: Sequence[str] = (), *, steps: int, init: Path | str,
+               turn: int = 0) -> dict[str, Any]:
         from facerecon.training import load_material, load_recipe
 
-        plan = self._plan
-        recipe = load_recipe(f"{name}-128", [*([f"steps={steps}"] if steps else []), *plan.set])
-        told = {"data": data, "steps": steps, "set": list(plan.set), "seed": plan.seed}
-        run = self._stages.run(name, told, lambda: self._learn(
-            name, recipe, load_material(recipe, sources, seed=plan.seed, licence="Apache-2.0"), seed=plan.seed,
-            init=AUTOENCODER))
-        self._stages.run(f"ship-{name}", {name: run}, lambda: self._ship_adapted(name))
+        recipe = load_recipe(f"{name}-128", [*([f"steps={steps}"] if steps else []), *changes, *self._plan.set])
+        material = load_material(recipe, sources, seed=self._plan.seed, licence="Apache-2.0")
+        return self._learn(run, recipe, material, seed=self._plan.seed + turn, init=init)
 
     def _make_data(self) -> dict[str, Any]:
         plan = self._plan
@@ -192,14 +205,14 @@ class Weights:
                                            if value.is_floating_point() else value for name, value in states[-1].items()})
         return _told(save_encoder(self._shipped(f"{RECIPE}.safetensors"), files[-1].encoder, files[-1].facts, tensor_type="float16"))
 
-    def _ship_adapted(self, name: str) -> dict[str, Any]:
+    def _ship_adapted(self, name: str, run: str) -> dict[str, Any]:
         from facerecon.assets import locate
         from facerecon.files import write_atomic
         from facerecon.gmda import load_network, save_network
 
         decoder = f"{AUTOENCODER}/decoder.safetensors"
         write_atomic(self._shipped(decoder), locate(f"weights/{decoder}").read_bytes())
-        loaded = load_network(self._plan.output / name / "weights.safetensors")
+        loaded = load_network(self._plan.output / run / "weights.safetensors")
         return _told(save_network(self._shipped(f"{name}-128.safetensors"), loaded.network, task=loaded.header["task"],
                                   metadata=loaded.header["metadata"], tensor_type="float16", decoder=self._shipped(decoder)))
 

@@ -16,7 +16,7 @@ from facerecon.alignment.task import LandmarkTask
 from facerecon.assets import weights_path
 from facerecon.checks import check_choice, check_range, check_shape
 from facerecon.data import load_image
-from facerecon.detection import Crop, cut_square
+from facerecon.detection import Crop, CropRule, cut_square
 from facerecon.detection.boxes import checked_box
 from facerecon.errors import ArgumentError, ModelError
 from facerecon.gmda import load_network, normalise
@@ -78,6 +78,11 @@ class LandmarkPredictor:
     def scheme(self) -> LandmarkScheme:
         """Of the points."""
         return self._task.scheme
+
+    @property
+    def crop_rule(self) -> CropRule:
+        """Of the crops that it was trained on."""
+        return self._task.crop
 
     @property
     def image_size(self) -> int:

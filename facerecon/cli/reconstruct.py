@@ -172,7 +172,7 @@ def _run(verb: str, inputs: list[str], output: Path, options: dict[str, Any], *,
         job = Job(str(output), options, formats, maps, texture, units)
         asked = {"verb": verb, **options, "formats": formats, "maps": maps, "texture": texture, "units": units,
                  **_fingerprints(model=options["model"], landmarker=landmarker, boxes=boxes, **(networks or {}),
-                                 encoder=_shipped_encoder(options))}
+                                 **_shipped_networks(options))}
     else:
         weights = weights_path(weights)
         # `special` holds what only this verb's network job takes.
@@ -200,13 +200,18 @@ def _network_job(verb: str) -> Callable[..., PhotoJob]:
     raise ArgumentError(f"{verb}: no network does this; leave --weights out")
 
 
-def _shipped_encoder(options: dict[str, Any]) -> str | None:
-    """The encoder that ships, where a run that names none will use it."""
+def _shipped_networks(options: dict[str, Any]) -> dict[str, str]:
+    """The networks that ship, as far as a run will use them."""
     from facerecon.assets import assets_folder
     from facerecon.pipeline.encoder_weights import ENCODER_ASSET, encoder_ships
+    from facerecon.pipeline.landmark_network import LANDMARK_ASSET, landmark_network_ships
 
-    used = options["method"] != "fit" and "weights" not in options and encoder_ships()
-    return str(assets_folder() / ENCODER_ASSET) if used else None
+    used = {}
+    if options["method"] != "fit" and "weights" not in options and encoder_ships():
+        used["encoder"] = ENCODER_ASSET
+    if options["method"] == "auto" and landmark_network_ships():
+        used["landmarks"] = LANDMARK_ASSET
+    return {name: str(assets_folder() / asset) for name, asset in used.items()}
 
 
 def _fingerprints(**files: Any) -> dict[str, str]:

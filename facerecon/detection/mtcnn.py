@@ -12,6 +12,7 @@ from facerecon.assets import locate
 from facerecon.checks import check_range
 from facerecon.detection.boxes import squares, suppress
 from facerecon.detection.crop import Crop
+from facerecon.lazy import Once
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +36,7 @@ class Mtcnn:
     """The three networks with their weights (MIT, `assets/weights/mtcnn.md`); thread-safe, loads on first use."""
 
     def __init__(self) -> None:
-        self._weights = None
-        self._lock = threading.Lock()
+        self._weights = Once(_load)
 
     def detect(self, pixels: np.ndarray, *, min_face: float = 60.0, max_face: float = np.inf,
                thresholds: tuple[float, float, float] = (0.5, 0.6, 0.6)) -> MtcnnFaces:
@@ -140,15 +140,16 @@ class Mtcnn:
     @property
     def weights(self) -> dict:
         """Tensors by name, float32."""
-        with self._lock:
-            if self._weights is None:
-                import torch
-                from safetensors.torch import load_file
+        return self._weights()
 
-                # Channels last is two to four times faster here, in convolution and pooling.
-                self._weights = {name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
-                                 for name, tensor in load_file(locate(WEIGHTS)).items()}
-            return self._weights
+
+def _load() -> dict:
+    import torch
+    from safetensors.torch import load_file
+
+    # Channels last is two to four times faster here, in convolution and pooling.
+    return {name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+            for name, tensor in load_file(locate(WEIGHTS)).items()}
 
 
 def normalised(pixels: np.ndarray) -> torch.Tensor:

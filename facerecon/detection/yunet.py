@@ -14,6 +14,7 @@ import numpy as np
 from facerecon.assets import locate
 from facerecon.checks import check_range
 from facerecon.detection.boxes import suppress
+from facerecon.lazy import Once
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +38,7 @@ class YuNet:
     """The network with its weights; thread-safe, loads on first use."""
 
     def __init__(self) -> None:
-        self._weights = None
-        self._lock = threading.Lock()
+        self._weights = Once(_load)
 
     def detect(self, pixels: np.ndarray, *, least: float = 0.5) -> YuNetFaces:
         """Find faces of a twentieth of the photo's longer side or more; a mirrored photo gives the mirrored answer.
@@ -77,12 +77,13 @@ class YuNet:
     @property
     def weights(self) -> dict[str, torch.Tensor]:
         """Tensors by name, float32."""
-        with self._lock:
-            if self._weights is None:
-                from safetensors.torch import load_file
+        return self._weights()
 
-                self._weights = load_file(locate(WEIGHTS))
-            return self._weights
+
+def _load() -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(locate(WEIGHTS))
 
 
 def raw_outputs(weights: dict[str, torch.Tensor], pixels: torch.Tensor) -> list[dict[str, torch.Tensor]]:

@@ -10,5 +10,8 @@ __getattr__, __dir__, __all__ = lazy_exports(__name__, {
     "FaceEstimator": "methods",
     "ENCODER_ASSET": "encoder_weights",
     "find_encoder": "encoder_weights",
+    "LANDMARK_ASSET": "landmark_network",
+    "LandmarkNetwork": "landmark_network",
+    "landmark_network_ships": "landmark_network",
     "check_encoder_options": "encoder_weights",
 })

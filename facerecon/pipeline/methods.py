@@ -17,10 +17,11 @@ from facerecon.fitting.start import check_start
 from facerecon.morphable import FaceParameters, MorphableModel
 from facerecon.morphable.schemes import IBUG68_TO_MEDIAPIPE478
 from facerecon.pipeline.guidance import (
-    DOUBT_PERCENT, TURN_START_DEG, Look, both_ways, guidance, judged_flags, near_face, turn_degrees)
+    DOUBT_PERCENT, TURN_START_DEG, Look, both_ways, guidance, judged_flags, near_face, turn_degrees, with_heatmaps)
 
 if TYPE_CHECKING:
     from facerecon.mofa import EncoderPredictor, EncoderResult
+    from facerecon.pipeline.landmark_network import LandmarkNetwork
 
 # Networks have seen heads that lean by 25 degrees; beyond, their crop leans with the head.
 ROLL_LIMIT = math.radians(30)
@@ -54,14 +55,15 @@ class FaceEstimator:
         method: "fit", "encoder" or "auto".
         stages: of a fit, "full", or "landmarks" without the photometric stage.
         encoder: of the last two; without one, "auto" is "fit".
+        landmarks: looks again, with "auto", where the encoder has seen a turned head; None: the encoder alone guides the fit.
 
     Attributes:
         method: what is really done, as records name it.
     """
 
     def __init__(self, model: MorphableModel, *, method: str, stages: str = "full",
-                 encoder: EncoderPredictor | None = None) -> None:
-        self.model, self._stages, self._encoder = model, stages, encoder
+                 encoder: EncoderPredictor | None = None, landmarks: LandmarkNetwork | None = None) -> None:
+        self.model, self._stages, self._encoder, self._landmarks = model, stages, encoder, landmarks
         self.method = "fit" if encoder is None else method
 
     def __call__(self, pixels: np.ndarray, face: DetectedFace, clock: Clock) -> FitResult:
@@ -89,6 +91,7 @@ class FaceEstimator:
             if look is not None:
                 start = look.parameters
                 if SCHEME in self.model.embeddings and near_face(look.landmarks68, face.box):
+                    look = self._sharpened(pixels, look)
                     guide, weights = guidance(look, len(points))
             clock.lap("encode")
         try:
@@ -116,6 +119,15 @@ class FaceEstimator:
             # Nothing is lost: the fit can do without, and the flag says that it did.
             return None
 
+    def _sharpened(self, pixels: np.ndarray, look: Look) -> Look:
+        """The look with the heatmaps' points where the head is turned; near the front a detector's landmarks are as good."""
+        if self._landmarks is None or turn_degrees(look.parameters) < TURN_START_DEG:
+            return look
+        try:
+            return with_heatmaps(look, *self._landmarks(pixels, look.landmarks68, roll=look.roll))
+        except FaceError:
+            return look
+
     def _look(self, pixels: np.ndarray, face: DetectedFace) -> Look:
         """The encoder's answer; its mirrored look too, but for a face that the encoder alone tells in half the time."""
         look = self._looked(pixels, face)
@@ -132,8 +144,8 @@ class FaceEstimator:
         parameters, seen = self._encode(pixels, face)
         frontal = face.points478 is not None and turn_degrees(parameters) < TURN_START_DEG
         if self.method == "encoder" and frontal:
-            return Look(parameters, seen.landmarks68, None)
-        return both_ways(parameters, seen.landmarks68, self._encoder.mirrored_landmarks(pixels, seen))
+            return Look(parameters, seen.landmarks68, None, seen.crop.roll)
+        return both_ways(parameters, seen.landmarks68, self._encoder.mirrored_landmarks(pixels, seen), roll=seen.crop.roll)
 
     def _encode(self, pixels: np.ndarray, face: DetectedFace) -> tuple[FaceParameters, EncoderResult]:
         """The encoder's parameters, checked, and its answer.

@@ -19,6 +19,7 @@ from facerecon.errors import BackendError, FaceReconError
 from facerecon.fitting import FitResult, bake_texture
 from facerecon.morphable import MorphableModel, load_model
 from facerecon.pipeline.encoder_weights import check_encoder_options, find_encoder
+from facerecon.pipeline.landmark_network import LandmarkNetwork, landmark_network_ships
 from facerecon.pipeline.methods import METHODS, STAGES, Clock, FaceEstimator
 from facerecon.reconstruction import Reconstruction
 
@@ -84,7 +85,8 @@ class FaceReconstructor:
         self.model = model if isinstance(model, MorphableModel) else load_model(model)
         encoder = find_encoder(self.model, method=method, weights=weights, pncc_weights=pncc_weights,
                                device=device if method == "encoder" else "cpu")
-        self._estimate = FaceEstimator(self.model, method=method, stages=stages, encoder=encoder)
+        self._estimate = FaceEstimator(self.model, method=method, stages=stages, encoder=encoder,
+                                       landmarks=LandmarkNetwork() if method == "auto" and landmark_network_ships() else None)
         self._finder = FaceFinder(landmarker)
         self._quick = FaceFinder(landmarker, use_mtcnn=False) if method == "encoder" and self._limit == 1 else None
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from facerecon.errors import FaceError
 from facerecon.geometry import ScaledOrthographicPose
 from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.morphable import FaceParameters
 from facerecon.mofa import EncoderPredictor
 from facerecon.pipeline.guidance import (
-    DOUBT_PERCENT, GUIDE_MOST, JAW_LEAST, LANDMARKS_LEAST, TURN_END_DEG, TURN_START_DEG, Look, both_ways, guidance,
-    judged_flags, near_face, turn_degrees)
+    DOUBT_PERCENT, EVEN, GUIDE_MOST, JAW_LEAST, LANDMARKS_LEAST, SURE, TURN_END_DEG, TURN_START_DEG, Look, both_ways, guidance,
+    judged_flags, near_face, turn_degrees, with_heatmaps)
 from facerecon.pipeline.methods import Clock, FaceEstimator
 
 
@@ -38,7 +39,7 @@ def test_trust_passes_to_the_encoder_as_the_head_turns(reconstructor):
     landmarks = [weights[0] for _, weights in seen]
     # Near the front the encoder speaks of the jaw alone.
     assert jaw[:2] == pytest.approx([JAW_LEAST] * 2) and inner[:2] == pytest.approx([0.0] * 2)
-    assert jaw[3:] == inner[3:] == pytest.approx([GUIDE_MOST] * 2)
+    assert jaw[3:] == pytest.approx([GUIDE_MOST] * 2) and inner[3:] == pytest.approx([GUIDE_MOST] * 2)
     assert landmarks[:2] == pytest.approx([1.0] * 2) and landmarks[3:] == pytest.approx([LANDMARKS_LEAST] * 2)
     # Half way, by the ramp's symmetry, halfway between.
     assert jaw[2] == pytest.approx((JAW_LEAST + GUIDE_MOST) / 2, rel=1e-3) and inner[2] == pytest.approx(GUIDE_MOST / 2, rel=1e-3)
@@ -63,6 +64,19 @@ def test_doubt_is_how_far_two_looks_differ():
     np.testing.assert_allclose(look.landmarks68, points + (1.5, 2.0))
 
 
+def test_heatmaps_count_by_their_confidence(reconstructor):
+    there = np.zeros((68, 2), np.float32)
+    confidence = np.full(68, SURE)
+    confidence[[20, 30, 40]] = 0.0, EVEN, SURE / 2
+    look = with_heatmaps(Look(head(reconstructor.model, 80.0), there, 3.0, 0.5), there + (30.0, -60.0), confidence)
+    # The encoder's point where there is no confidence; half way between where both count alike.
+    np.testing.assert_allclose(look.landmarks68[[20, 30]], [(0.0, 0.0), (15.0, -30.0)], atol=1e-4)
+    assert look.landmarks68[0, 0] == pytest.approx(30.0 * SURE / (SURE + EVEN)) and look[2:4] == (3.0, 0.5)
+    guide, _ = guidance(look, 478)
+    # A quarter for half of the confidence, as for twice the standard deviation.
+    np.testing.assert_allclose(guide.weights[[0, 20, 40]], [GUIDE_MOST, 0.0, GUIDE_MOST / 4])
+
+
 @pytest.mark.parametrize("yaw, doubt, before, after", [
     (20.0, 50.0, (), ()), (20.0, 0.0, ("poor_fit",), ("poor_fit",)), (80.0, DOUBT_PERCENT - 0.1, ("a", "poor_fit"), ("a",)),
     (80.0, DOUBT_PERCENT + 0.1, ("a",), ("a", "poor_fit")), (80.0, None, ("poor_fit",), ("poor_fit",))])
@@ -78,7 +92,7 @@ def told(monkeypatch, landmarks68: np.ndarray, parameters: FaceParameters) -> li
 
     def predict(self, pixels, box=None, *, points=None, roll=0.0):
         calls.append((box, points, roll))
-        return types.SimpleNamespace(parameters=parameters, landmarks68=landmarks68)
+        return types.SimpleNamespace(parameters=parameters, landmarks68=landmarks68, crop=types.SimpleNamespace(roll=roll))
 
     monkeypatch.setattr(EncoderPredictor, "predict", predict)
     monkeypatch.setattr(EncoderPredictor, "mirrored_landmarks", lambda self, pixels, seen: seen.landmarks68)
@@ -107,7 +121,7 @@ def test_a_doubtful_answer_is_asked_again_from_the_box(reconstructor, portrait, 
     def predict(self, pixels, box=None, *, points=None, roll=0.0):
         if box is not None or np.shape(points) == (68, 2) and not any(points is answer for answer in answers.values()):
             dense.append(box is None)
-        return types.SimpleNamespace(parameters=parameters, landmarks68=answers[dense[-1]])
+        return types.SimpleNamespace(parameters=parameters, landmarks68=answers[dense[-1]], crop=types.SimpleNamespace(roll=roll))
 
     monkeypatch.setattr(EncoderPredictor, "predict", predict)
     monkeypatch.setattr(EncoderPredictor, "mirrored_landmarks", lambda self, pixels, seen: seen.landmarks68 + 40.0 * dense[-1])
@@ -140,3 +154,22 @@ def test_a_turned_encoder_turns_the_fit(reconstructor, portrait, face, monkeypat
     plain = estimate(portrait(0), found, Clock({}))
     assert plain.guide is None
     np.testing.assert_array_equal(plain.parameters.pose.rotation, face.parameters.pose.rotation)
+
+
+@pytest.mark.parametrize("yaw, asked", [(TURN_START_DEG - 5, False), (TURN_START_DEG + 5, True), (85.0, True)])
+def test_heatmaps_are_asked_about_turned_heads(reconstructor, portrait, face, monkeypatch, yaw, asked):
+    (found,) = reconstructor._finder.find(portrait(0))
+    told(monkeypatch, face.landmarks68[:, :2], head(reconstructor.model, yaw, centre=(150.0, 150.0)))
+    calls = []
+
+    def network(pixels, about, *, roll):
+        calls.append((about, roll))
+        raise FaceError("outside", code="box_invalid")
+
+    estimate = FaceEstimator(reconstructor.model, method="auto", stages="landmarks", encoder=object.__new__(EncoderPredictor),
+                             landmarks=network)
+    # Without an answer the encoder guides the fit alone.
+    assert estimate(portrait(0), found, Clock({})).guide is not None
+    assert [roll for _, roll in calls] == [0.0] * asked
+    if asked:
+        np.testing.assert_array_equal(calls[0][0], face.landmarks68[:, :2])

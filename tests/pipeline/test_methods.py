@@ -47,7 +47,7 @@ def test_the_encoder_alone_gives_a_face_from_a_file(reconstructor, portrait, fac
 
 def test_auto_begins_at_the_encoder_and_fit_does_not(reconstructor, portrait, face, untrained, monkeypatch):
     truth = face.parameters
-    seen = types.SimpleNamespace(parameters=truth, landmarks68=face.landmarks68[:, :2])
+    seen = types.SimpleNamespace(parameters=truth, landmarks68=face.landmarks68[:, :2], crop=types.SimpleNamespace(roll=0.0))
     monkeypatch.setattr(EncoderPredictor, "predict", lambda *_, **__: seen)
     monkeypatch.setattr(EncoderPredictor, "mirrored_landmarks", lambda *_: seen.landmarks68)
     with made(reconstructor, method="auto", weights=untrained) as auto:

@@ -9,10 +9,12 @@ import torch
 from facerecon import FaceReconstructor
 from facerecon.assets import manifest
 from facerecon.detection.boxes import points_box
+from facerecon.errors import FaceError
 from facerecon.geometry import ScaledOrthographicPose
 from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.metrics.sparse import sparse_nme
 from facerecon.pipeline import ENCODER_ASSET, find_encoder
+from facerecon.pipeline.landmark_network import LandmarkNetwork
 from facerecon.render import ambient_light, render_colour
 
 SIDE = 240
@@ -62,3 +64,41 @@ def test_they_are_the_default_for_the_open_model(reconstructor, portrait, face):
     assert default.method == found.method == "auto" and "encode" in found.timings_ms and "encoder_unused" not in found.flags
     # A portrait looks at the camera: the landmarks have the word, and the encoder changes little.
     assert found.fit["landmark_nme_percent"] < face.fit["landmark_nme_percent"] + 0.3
+
+
+@pytest.fixture(scope="module")
+def network():
+    return LandmarkNetwork()
+
+
+@pytest.mark.parametrize("yaw", [0.0, 45.0, -60.0, 85.0])
+def test_landmarks_of_every_yaw(reconstructor, network, yaw):
+    pixels, points = drawn(reconstructor.model, yaw)
+    # Where an encoder might think them: a fifteenth of the face aside, and larger.
+    low, high = points.min(0), points.max(0)
+    about = (points - (low + high) / 2) * 1.1 + (low + high) / 2 + 0.07 * (high - low)
+    found = network(pixels, about)
+    assert 100 * sparse_nme(found.points, points.astype(float)) < 6
+    assert found.confidence.shape == (68,) and 0.3 < found.confidence.mean() <= 1
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_landmarks_of_a_lying_face_lie_with_it(reconstructor, network, turns):
+    pixels, points = drawn(reconstructor.model, 40.0)
+    upright = network(pixels, points)
+
+    def turned(where: np.ndarray) -> np.ndarray:
+        # A quarter turn of a square picture, anticlockwise as seen.
+        for _ in range(turns):
+            where = np.stack([where[:, 1], SIDE - 1 - where[:, 0]], axis=1)
+        return where
+
+    lying = network(np.ascontiguousarray(np.rot90(pixels, turns)), turned(points), roll=-turns * np.pi / 2)
+    np.testing.assert_allclose(lying.points, turned(upright.points), atol=0.5)
+    np.testing.assert_allclose(lying.confidence, upright.confidence, atol=0.02)
+
+
+def test_nobody_is_there_outside_the_photo(network):
+    with pytest.raises(FaceError) as caught:
+        network(np.zeros((50, 50, 3), np.uint8), np.random.default_rng(0).uniform(200, 300, (68, 2)))
+    assert caught.value.code == "box_invalid"

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facerecon.assets import locate
 from facerecon.errors import FaceError, PathError
 from facerecon.evaluation.truth import FaceTruth
 from facerecon.metrics.pose import CAMERA_FLIP, rotation_from_euler_deg
+from facerecon.pipeline import LANDMARK_ASSET
 from facerecon.synthesis.profile_photos import Photo
 
 
@@ -249,8 +251,10 @@ def test_weights_have_files_of_their_own(tmp_path):
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"weights")
     specs = method_specs(["mediapipe", "auto"], weights=weights, pncc_weights=None, threads=1)
-    assert specs == [MethodSpec("mediapipe"), MethodSpec("auto", str(weights))]
-    assert specs[0].files() == {} and list(specs[1].files()) == ["weights"]
+    assert specs == [MethodSpec("mediapipe"), MethodSpec("auto", str(weights), landmarks=str(locate(LANDMARK_ASSET)))]
+    assert specs[0].files() == {} and list(specs[1].files()) == ["weights", "landmarks"]
+    assert [spec.weights for spec in method_specs(["landmarks"], weights=weights, pncc_weights=None, threads=1)] == [
+        str(locate(LANDMARK_ASSET))]
 
 
 def test_the_report_says_what_is_shown():

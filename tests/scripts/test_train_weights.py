@@ -62,16 +62,20 @@ def test_stages_are_done_once_and_the_shipped_file_is_the_trained_one(script, as
 
 
 def test_networks_ship_on_the_decoder_of_the_autoencoder_that_ships(script, asked, tmp_path):
-    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--landmark-steps", "1", "--pncc-steps", "1", *WORDS]
+    words = ["--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "out"), "--landmark-steps", "1", "--landmark-more", "1",
+             "--pncc-steps", "1", *WORDS]
     assert script.main([*words, "--only", "landmarks", "--only", "pncc"]) == 0
     ship = tmp_path / "out" / "ship"
     assert not (ship / "encoder-128.safetensors").exists()
     decoder = load_network(weights_path("autoencoder-128")).network.decoder.state_dict()
-    for name, outputs in (("landmarks", 68), ("pncc", 3)):
+    for name, last, outputs in (("landmarks", "landmarks-more", 68), ("pncc", "pncc", 3)):
         path = ship / f"{name}-128.safetensors"
-        shipped, trained = load_network(path).network, load_network(tmp_path / "out" / name / "weights.safetensors").network
+        shipped, trained = load_network(path).network, load_network(tmp_path / "out" / last / "weights.safetensors").network
         assert shipped.outputs == outputs and path.stat().st_size < 40e6
         assert all(torch.equal(value, decoder[name]) for name, value in shipped.decoder.state_dict().items())
         ours, theirs = shipped.state_dict(), trained.state_dict()
         assert all(torch.equal(ours[key], value.half().float() if value.is_floating_point() and value.ndim > 1 else value)
                    for key, value in theirs.items())
+    first = load_network(tmp_path / "out" / "landmarks" / "weights.safetensors").network.state_dict()
+    second = load_network(tmp_path / "out" / "landmarks-more" / "weights.safetensors").network.state_dict()
+    assert 0 < max(float((second[key] - first[key]).abs().max()) for key in first if key.endswith("conv1.weight")) < 2e-3
