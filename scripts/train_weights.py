@@ -9,18 +9,17 @@ FACES is a crop archive (`faces.jsonl` and its shards). The stages:
    of the training and validation splits; turned photos and heads to test on, of test people and of another seed;
 2. encoder: recipe encoder-128 on the three archives, and twice more from there, at half the rate, with rougher crops, at last
    with more photos turned aside and fewer heads;
-3. landmarks, pncc: recipes landmarks-128 and pncc-128 on the same archives, each from the autoencoder that ships; the first once
+3. landmarks, pncc: recipes landmarks-128 and pncc-128 on the same archives, each from the autoencoder that ships, and once
    more from there, at half the rate.
 
-Each network is left in OUT/ship, in half precision. Of the encoder that is the mean of the weights of its runs (Wortsman et al.:
-Model soups, ICML 2022); the other two leave their decoder to the autoencoder's file.
+Each network is left in OUT/ship, in half precision; those of landmarks and PNCC leave their decoder to the autoencoder's file.
 
 Each stage leaves its result whole in OUT, says how many photos gave what, and is skipped when it is there. Killed, the same
 command goes on: archives at the next block, a training at its last checkpoint. Other options need another OUT. Once the data
 are there, `--only` trains one network, so that several can learn side by side.
 
 Processor seconds on one core: a fitted photo 0.15, a turned photo 0.8 (four views), a head 0.04, a step of the encoder 0.45, of
-the landmark network 0.8, of the PNCC network 1.1.
+the landmark network 0.7, of the PNCC network 0.4.
 """
 
 from __future__ import annotations
@@ -49,8 +48,9 @@ SHARES = {"fitted": 0.45, "turned": 0.3, "heads": 0.25}
 MORE = ("learning_rate=5e-4", "augmentation.translate=0.12", "augmentation.scale=[0.8, 1.25]")
 # Drawn heads help at first and stand in the way later; large pose is learnt from photos turned aside.
 LAST_SHARES = {"fitted": 0.4, "turned": 0.5, "heads": 0.1}
-# The landmark network's second run.
-HALF_RATE = ("learning_rate=1e-3", "encoder_learning_rate=5e-4")
+# Second runs of the other networks.
+HALF_RATE = {"landmarks": ("learning_rate=1e-3", "encoder_learning_rate=5e-4"),
+             "pncc": ("learning_rate=5e-4", "encoder_learning_rate=3e-4")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Plan:
         fitted, turned: every how many-th photo is fitted, and turned. views: of each turned photo, at most.
         heads: to learn from. test_turned: every how many-th photo of test people is turned, and test_heads: heads to test on.
         steps: of the encoder; 0: the recipe's. more, last: steps of its second and third run; 0: none.
-        landmark_steps, pncc_steps: of these networks; 0: the recipe's. landmark_more: of the landmark network's second run; 0: none.
+        landmark_steps, pncc_steps: of these networks; 0: the recipe's. landmark_more, pncc_more: of their second runs; 0: none.
         set: changes of the recipes, such as "batch_size=16".
         workers: processes that make data. threads: of the training; 0: all cores.
     """
@@ -84,6 +84,7 @@ class Plan:
     landmark_steps: int = 0
     landmark_more: int = 3500
     pncc_steps: int = 0
+    pncc_more: int = 2500
     set: tuple[str, ...] = ()
     workers: int = 1
     threads: int = 0
@@ -105,7 +106,7 @@ class Weights:
             self._make_adapted("landmarks", [self._data / "fitted", self._data / "turned"], data, steps=self._plan.landmark_steps,
                                more=self._plan.landmark_more)
         if "pncc" in only:
-            self._make_adapted("pncc", [self._data], data, steps=self._plan.pncc_steps)
+            self._make_adapted("pncc", [self._data], data, steps=self._plan.pncc_steps, more=self._plan.pncc_more)
 
     def _make_encoder(self, data: dict[str, Any]) -> None:
         plan = self._plan
@@ -119,17 +120,17 @@ class Weights:
             told = {**runs, "last": plan.last, "set": list(plan.set)}
             runs["encoder-last"] = self._stages.run("encoder-last", told, lambda: self._train(
                 "encoder-last", MORE, shares=LAST_SHARES, steps=plan.last, turn=2, init=list(runs)[-1]))
-        self._stages.run("ship-encoder", runs, lambda: self._ship_encoder(list(runs)))
+        self._stages.run("ship-encoder", runs, lambda: self._ship_encoder(list(runs)[-1]))
 
-    def _make_adapted(self, name: str, sources: list[Path], data: dict[str, Any], *, steps: int, more: int = 0) -> None:
-        """A network on the frozen decoder of the autoencoder that ships; with `more`, so many steps again at half the rate."""
+    def _make_adapted(self, name: str, sources: list[Path], data: dict[str, Any], *, steps: int, more: int) -> None:
+        """A network on the frozen decoder of the autoencoder that ships; then `more` steps at half the rate."""
         plan = self._plan
         told = {"data": data, "steps": steps, "set": list(plan.set), "seed": plan.seed}
         runs = {name: self._stages.run(name, told, lambda: self._adapt(name, name, sources, steps=steps, init=AUTOENCODER))}
         if more:
             told = {**runs, "more": more, "set": list(plan.set)}
             runs[f"{name}-more"] = self._stages.run(f"{name}-more", told, lambda: self._adapt(
-                f"{name}-more", name, sources, HALF_RATE, steps=more, turn=1, init=plan.output / name / "weights.safetensors"))
+                f"{name}-more", name, sources, HALF_RATE[name], steps=more, turn=1, init=plan.output / name / "weights.safetensors"))
         self._stages.run(f"ship-{name}", runs, lambda: self._ship_adapted(name, list(runs)[-1]))
 
     def _adapt(self, run: str, name: str, sources: list[Path], changes: Sequence[str] = (), *, steps: int, init: Path | str,
@@ -195,15 +196,12 @@ class Weights:
             raise Interrupted(name)
         return {"steps": result.steps, "skipped": result.skipped, "samples": len(material.training), "metrics": result.metrics}
 
-    def _ship_encoder(self, runs: list[str]) -> dict[str, Any]:
+    def _ship_encoder(self, run: str) -> dict[str, Any]:
         from facerecon.mofa import load_encoder, save_encoder
 
-        files = [load_encoder(self._plan.output / run / "weights.safetensors") for run in runs]
-        states = [file.encoder.state_dict() for file in files]
-        # Each run began at the last: all lie in one valley, and between them it is lower than at any.
-        files[-1].encoder.load_state_dict({name: sum(state[name] for state in states) / len(states)
-                                           if value.is_floating_point() else value for name, value in states[-1].items()})
-        return _told(save_encoder(self._shipped(f"{RECIPE}.safetensors"), files[-1].encoder, files[-1].facts, tensor_type="float16"))
+        # Not the mean of the runs: on validation people that was better between the first two, and worse with the last.
+        file = load_encoder(self._plan.output / run / "weights.safetensors")
+        return _told(save_encoder(self._shipped(f"{RECIPE}.safetensors"), file.encoder, file.facts, tensor_type="float16"))
 
     def _ship_adapted(self, name: str, run: str) -> dict[str, Any]:
         from facerecon.assets import locate
