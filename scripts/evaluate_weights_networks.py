@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from evaluate_weights_methods import Asked, Seen, angles_of
 
 from facerecon.alignment import LandmarkPredictor
@@ -32,7 +33,8 @@ def pncc_network(weights: str) -> Asked:
     """The pose that explains a network's code, and the points of the mean face in it."""
     predictor, model = PnccPredictor.load(weights), load_model("open")
     predictor.task.check_model(model)
-    surface, mean = CodeSurface(model), model.landmarks("ibug68")
+    identity, expression, _ = (torch.zeros(size) for size in model.sizes)
+    surface, mean = CodeSurface(model), model.landmarks("ibug68", identity, expression)
 
     def answer(pixels: np.ndarray, faces: list[DetectedFace]) -> list[Seen]:
         seen = []

@@ -1,4 +1,4 @@
-"""The weights that ship: used by default, small enough, and right about drawn heads of every yaw and about portraits."""
+"""The networks that ship: used by default, small enough, and right about drawn heads of every yaw and about portraits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from facerecon.geometry.rotations import euler_deg_to_matrix_aflw
 from facerecon.metrics.sparse import sparse_nme
 from facerecon.pipeline import ENCODER_ASSET, find_encoder
 from facerecon.pipeline.landmark_network import LandmarkNetwork
+from facerecon.pncc import CodeSurface, PnccPredictor, recover_pose
 from facerecon.render import ambient_light, render_colour
 
 SIDE = 240
@@ -102,3 +103,13 @@ def test_nobody_is_there_outside_the_photo(network):
     with pytest.raises(FaceError) as caught:
         network(np.zeros((50, 50, 3), np.uint8), np.random.default_rng(0).uniform(200, 300, (68, 2)))
     assert caught.value.code == "box_invalid"
+
+
+@pytest.mark.parametrize("yaw", [0.0, -50.0, 80.0])
+def test_the_code_that_ships_tells_the_pose(reconstructor, yaw):
+    pixels, points = drawn(reconstructor.model, yaw)
+    predictor = PnccPredictor.load("pncc-128")
+    found = predictor.predict(pixels, points_box(points), box_of="points")
+    surface = CodeSurface(reconstructor.model)
+    pose = recover_pose(surface.match(found.code), surface.mean).pose
+    assert abs(pose.to_dict()["euler_deg"]["yaw"] - yaw) < 10
