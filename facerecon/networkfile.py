@@ -24,7 +24,9 @@ _LISTED = 8
 
 def write_network(path: str | os.PathLike[str], state: Mapping[str, Tensor], header: Mapping[str, Any], *, tensor_type: str,
                   free: str) -> Path:
-    """Write a network's state, or the part of it that its file keeps, and a header, whole or not at all; the header gets the checksum `sha256`.
+    """Write a network's state, or the part of it that its file keeps, and a header, whole or not at all.
+
+    The header gets the checksum `sha256`.
 
     Args:
         tensor_type: of weight matrices on disk, "float32" or "float16"; biases and statistics are always float32.
