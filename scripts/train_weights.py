@@ -27,16 +27,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 from stages import Interrupted, Stages, exit_status  # noqa: E402
-
-if TYPE_CHECKING:
-    from facerecon.training import Recipe
 
 ONLY = ("data", "encoder", "landmarks", "pncc")
 # Test faces are never drawn from the seed of those to learn from.
@@ -90,6 +87,15 @@ class Plan:
     threads: int = 0
 
 
+class Run(NamedTuple):
+    """A run of a recipe: its `key` in stage records, steps (0: the recipe's, or, but for the first run, none), sources, changes."""
+
+    key: str
+    steps: int
+    sources: tuple[str | Path, ...]
+    changes: tuple[str, ...] = ()
+
+
 class Weights:
     """The stages of a plan."""
 
@@ -99,47 +105,33 @@ class Weights:
 
     def run(self, only: Sequence[str] = ONLY) -> None:
         """The data, and of the networks those of `ONLY` that are named."""
-        data = self._make_data()
+        plan, data = self._plan, self._make_data()
+        fitted, turned = self._data / "fitted", self._data / "turned"
         if "encoder" in only:
-            self._make_encoder(data)
-        if "landmarks" in only:
-            self._make_adapted("landmarks", [self._data / "fitted", self._data / "turned"], data, steps=self._plan.landmark_steps,
-                               more=self._plan.landmark_more)
-        if "pncc" in only:
-            self._make_adapted("pncc", [self._data], data, steps=self._plan.pncc_steps, more=self._plan.pncc_more)
+            first, last = (tuple(f"{self._data / archive}={share}" for archive, share in shares.items())
+                           for shares in (SHARES, LAST_SHARES))
+            runs = [Run("steps", plan.steps, first), Run("more", plan.more, first, MORE), Run("last", plan.last, last, MORE)]
+            self._make("encoder", data, runs, init=None, ship=self._ship_encoder)
+        for name, steps, more, sources in (("landmarks", plan.landmark_steps, plan.landmark_more, (fitted, turned)),
+                                           ("pncc", plan.pncc_steps, plan.pncc_more, (self._data,))):
+            if name in only:
+                runs = [Run("steps", steps, sources), Run("more", more, sources, HALF_RATE[name])]
+                self._make(name, data, runs, init=AUTOENCODER, ship=lambda last: self._ship_adapted(name, last))
 
-    def _make_encoder(self, data: dict[str, Any]) -> None:
+    def _make(self, name: str, data: dict[str, Any], runs: Sequence[Run], *, init: str | None,
+              ship: Callable[[str], dict[str, Any]]) -> None:
+        """A network's runs, each from where the last ended, and its file."""
         plan = self._plan
-        told = {"data": data, "steps": plan.steps, "set": list(plan.set), "seed": plan.seed}
-        runs = {"encoder": self._stages.run("encoder", told, lambda: self._train("encoder", steps=plan.steps))}
-        if plan.more:
-            told = {**runs, "more": plan.more, "set": list(plan.set)}
-            runs["encoder-more"] = self._stages.run("encoder-more", told, lambda: self._train(
-                "encoder-more", MORE, steps=plan.more, turn=1, init="encoder"))
-        if plan.last:
-            told = {**runs, "last": plan.last, "set": list(plan.set)}
-            runs["encoder-last"] = self._stages.run("encoder-last", told, lambda: self._train(
-                "encoder-last", MORE, shares=LAST_SHARES, steps=plan.last, turn=2, init=list(runs)[-1]))
-        self._stages.run("ship-encoder", runs, lambda: self._ship_encoder(list(runs)[-1]))
-
-    def _make_adapted(self, name: str, sources: list[Path], data: dict[str, Any], *, steps: int, more: int) -> None:
-        """A network on the frozen decoder of the autoencoder that ships; then `more` steps at half the rate."""
-        plan = self._plan
-        told = {"data": data, "steps": steps, "set": list(plan.set), "seed": plan.seed}
-        runs = {name: self._stages.run(name, told, lambda: self._adapt(name, name, sources, steps=steps, init=AUTOENCODER))}
-        if more:
-            told = {**runs, "more": more, "set": list(plan.set)}
-            runs[f"{name}-more"] = self._stages.run(f"{name}-more", told, lambda: self._adapt(
-                f"{name}-more", name, sources, HALF_RATE[name], steps=more, turn=1, init=plan.output / name / "weights.safetensors"))
-        self._stages.run(f"ship-{name}", runs, lambda: self._ship_adapted(name, list(runs)[-1]))
-
-    def _adapt(self, run: str, name: str, sources: list[Path], changes: Sequence[str] = (), *, steps: int, init: Path | str,
-               turn: int = 0) -> dict[str, Any]:
-        from facerecon.training import load_material, load_recipe
-
-        recipe = load_recipe(f"{name}-128", [*([f"steps={steps}"] if steps else []), *changes, *self._plan.set])
-        material = load_material(recipe, sources, seed=self._plan.seed, licence="Apache-2.0")
-        return self._learn(run, recipe, material, seed=self._plan.seed + turn, init=init)
+        done: dict[str, Any] = {}
+        for turn, run in enumerate(runs):
+            if done and not run.steps:
+                continue
+            place = f"{name}-{run.key}" if done else name
+            told = {**done, run.key: run.steps, "set": list(plan.set)} if done else {
+                "data": data, "steps": run.steps, "set": list(plan.set), "seed": plan.seed}
+            start = plan.output / list(done)[-1] / "weights.safetensors" if done else init
+            done[place] = self._stages.run(place, told, lambda: self._train(place, f"{name}-128", run, turn=turn, init=start))
+        self._stages.run(f"ship-{name}", done, lambda: ship(list(done)[-1]))
 
     def _make_data(self) -> dict[str, Any]:
         plan = self._plan
@@ -172,28 +164,20 @@ class Weights:
         return {"faces": faces, "dropped": dropped, "reasons": dict(sorted(reasons.items())),
                 "index": sha256_file(folder / "faces.jsonl")}
 
-    def _train(self, name: str, changes: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES, steps: int = 0, turn: int = 0,
-               init: str = "") -> dict[str, Any]:
-        """A run of the encoder; the number of its turn gives it another order, and other light, noise and occluders."""
-        from facerecon.training import load_material, load_recipe
-
-        plan = self._plan
-        recipe = load_recipe(RECIPE, [*([f"steps={steps}"] if steps else []), *changes, *plan.set])
-        sources = [f"{self._data / archive}={share}" for archive, share in shares.items()]
-        material = load_material(recipe, sources, seed=plan.seed, licence="Apache-2.0")
-        return self._learn(name, recipe, material, seed=plan.seed + turn,
-                           init=plan.output / init / "weights.safetensors" if init else None)
-
-    def _learn(self, name: str, recipe: Recipe, material: Any, *, seed: int, init: Path | str | None) -> dict[str, Any]:
+    def _train(self, place: str, recipe_name: str, run: Run, *, turn: int, init: Path | str | None) -> dict[str, Any]:
+        """One run; the number of its turn gives it another order, and other light, noise and occluders."""
         import torch
 
-        from facerecon.training import train
+        from facerecon.training import load_material, load_recipe, train
 
-        if self._plan.threads:
-            torch.set_num_threads(self._plan.threads)
-        result = train(recipe, material, self._plan.output / name, init=init, resume=True, seed=seed)
+        plan = self._plan
+        if plan.threads:
+            torch.set_num_threads(plan.threads)
+        recipe = load_recipe(recipe_name, [*([f"steps={run.steps}"] if run.steps else []), *run.changes, *plan.set])
+        material = load_material(recipe, run.sources, seed=plan.seed, licence="Apache-2.0")
+        result = train(recipe, material, plan.output / place, init=init, resume=True, seed=plan.seed + turn)
         if not result.finished:
-            raise Interrupted(name)
+            raise Interrupted(place)
         return {"steps": result.steps, "skipped": result.skipped, "samples": len(material.training), "metrics": result.metrics}
 
     def _ship_encoder(self, run: str) -> dict[str, Any]:

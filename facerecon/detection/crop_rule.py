@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facerecon.checks import check_choice, check_range
+from facerecon.detection.boxes import points_box
 from facerecon.detection.crop import Crop
 from facerecon.errors import ModelError
 
@@ -60,6 +61,11 @@ class CropRule:
         x0, y0, x1, y1 = (float(value) for value in box)
         down = self.detector_shift * max(x1 - x0, y1 - y0)
         return Crop.around(np.array([x0, y0 + down, x1, y1 + down]), size=size, padding=self.detector_margin)
+
+    def around_points(self, points: np.ndarray, *, size: int, roll: float = 0.0) -> Crop:
+        """The crop of landmarks (N, 2) px of the photo, whose face lies in it by `roll` radians, as in `crop`."""
+        points = np.asarray(points, np.float64)[:, :2]
+        return self.crop(points_box(unrolled(points, roll) if roll else points), size=size, box_of="points", roll=roll)
 
     def to_dict(self) -> dict[str, Any]:
         """As a weights file's header holds it; `from_dict` gives it back."""

@@ -68,7 +68,7 @@ def save_network(path: str | os.PathLike[str], network: Network, *, task: Mappin
               "metadata": dict(metadata or {})}
     state = network.state_dict()
     if decoder is not None:
-        header["decoder"] = _refer(network, Path(decoder), Path(path).parent)
+        header[REFERENCE] = _refer(network, Path(decoder), Path(path).parent)
         state = _without_decoder(state)
     return write_network(path, state, header, tensor_type=tensor_type, free="task, metadata")
 

@@ -122,14 +122,11 @@ class EncoderPredictor:
         pixels = _pixels(image)
         height, width = pixels.shape[:2]
         if points is not None:
-            box, box_of = _landmark_box(points, width, height), "points"
-            if roll:
-                box = points_box(unrolled(np.asarray(points)[:, :2], roll))
+            crop = self.facts.crop.around_points(_checked_landmarks(points, width, height), size=self.image_size, roll=float(roll))
         elif box is not None:
             box = checked_box(box, width, height)
             if roll:
                 box = points_box(unrolled(box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2), roll))
-        if box is not None:
             crop = self.facts.crop.crop(box, size=self.image_size, box_of=box_of, roll=float(roll))
         else:
             crop = Crop(((width - 1) / 2, (height - 1) / 2), float(max(width, height)), self.image_size)
@@ -216,7 +213,8 @@ def _check_maps(pncc: CodeMaps, file: EncoderFile) -> None:
         raise ModelError(f"pncc: wanted a network trained on the encoder's crops {file.facts.crop}, got {task.crop}")
 
 
-def _landmark_box(points: Any, width: int, height: int) -> np.ndarray:
+def _checked_landmarks(points: Any, width: int, height: int) -> np.ndarray:
+    """(68, 2 or more) float64 px."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[0] != 68 or points.shape[1] < 2:
         raise LandmarkError(f"points: wanted 68 landmarks (68, 2), got {points.shape}", code="landmarks_count")
@@ -227,6 +225,7 @@ def _landmark_box(points: Any, width: int, height: int) -> np.ndarray:
         raise LandmarkError(f"points: wanted landmarks at least 2 px apart in both directions, got the box {box.tolist()}",
                             code="landmarks_degenerate")
     try:
-        return checked_box(box, width, height)
+        checked_box(box, width, height)
     except FaceError as error:
         raise LandmarkError(f"points: {error.message}", code="landmarks_outside") from error
+    return points

@@ -10,7 +10,6 @@ import numpy as np
 from facerecon.assets import locate, manifest
 from facerecon.detection import cut_square
 from facerecon.detection.boxes import checked_box, points_box
-from facerecon.detection.crop_rule import unrolled
 from facerecon.lazy import Once
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ class LandmarkNetwork:
             FaceError: `box_invalid` for points outside the photo. ModelError: weights that cannot be used.
         """
         predictor = self._predictor()
-        box = checked_box(points_box(about), pixels.shape[1], pixels.shape[0])
-        box = points_box(unrolled(about, roll)) if roll else box
-        crop = predictor.crop_rule.crop(box, size=predictor.image_size, box_of="points", roll=roll)
+        checked_box(points_box(about), pixels.shape[1], pixels.shape[0])
+        crop = predictor.crop_rule.around_points(about, size=predictor.image_size, roll=roll)
         found = predictor.predict_crops(cut_square(pixels, crop)[None])
         return found._replace(points=crop.to_image(found.points[0]), confidence=found.confidence[0])
